@@ -1,0 +1,96 @@
+"""What policy says of one message (`Decision`), and the proof that it may go (`Permitted`)."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from openmcp.mcp.message import Message
+from openmcp.mcp.revisions import Revision
+from openmcp.model.agent import Agent
+from openmcp.model.content import ContentRule
+from openmcp.model.grant import Grant
+from openmcp.model.server import Server
+from openmcp.model.session import Session
+
+
+class Effect(IntEnum):
+    """What a rule does; the strictest of all that match wins."""
+
+    ALLOW = 1
+    REQUIRE_APPROVAL = 2
+    DENY = 3
+
+    @property
+    def label(self) -> str:
+        """The word used in configuration and records: `allow`, `require-approval`, `deny`."""
+        return self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRef:
+    """Which rule, in which policy."""
+
+    policy: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.policy}/{self.rule}"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The effect of all rules on one message, with the rule that made it."""
+
+    effect: Effect
+    rule: RuleRef | None
+    """The deciding rule; `None` = no rule matched and the default decided."""
+
+    reason: str = ""
+    """Shown to the agent; empty = the subject stays hidden."""
+
+    revision: str = ""
+    """Revision of the snapshot that decided."""
+
+    matched: tuple[RuleRef, ...] = ()
+    would: tuple[tuple[RuleRef, Effect], ...] = ()
+    """Shadow rules that matched, and what they would have done."""
+
+    request_rules: tuple[ContentRule, ...] = ()
+    response_rules: tuple[ContentRule, ...] = ()
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the message may go on (perhaps only after a human's yes)."""
+        return self.effect is not Effect.DENY
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether a human has to say yes first."""
+        return self.effect is Effect.REQUIRE_APPROVAL
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """The proof that something may be sent upstream; `upstream/` accepts nothing else.
+
+    Made by `admit` and `own` of `gateway.py` only (an AST check keeps it so).
+    """
+
+    server: Server
+    revision: Revision
+    http_method: str
+    """`POST`, `GET` or `DELETE`."""
+
+    agent: Agent | None = None
+    """`None`: the gateway itself asks."""
+
+    message: Message | None = None
+    """`None` for GET and DELETE."""
+
+    session: Session | None = None
+    decision: Decision | None = None
+    """`None` where the gateway itself asks, and for GET and DELETE, which carry no message."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    """What goes upstream beside framing, host and credentials."""
+
+    grants: tuple[Grant, ...] = ()

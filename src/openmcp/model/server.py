@@ -1,0 +1,136 @@
+"""What is proxied: a `Server` behind a path, and the `Replica`s that run it.
+
+Compiled by `config/` from `MCPServer` resources; times in seconds, sizes in bytes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class AffinityMode(Enum):
+    """How an exchange finds the replica that holds its session (docs/guides: sticky routing)."""
+
+    STORED = "stored"
+
+
+class Balance(Enum):
+    """How a replica is chosen where none is bound."""
+
+    ROUND_ROBIN = "roundRobin"
+    LEAST_REQUESTS = "leastRequests"
+    RANDOM = "random"
+
+
+class Bodies(Enum):
+    """How much of a message's body the audit log keeps."""
+
+    NONE = "none"
+    METADATA = "metadata"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One address of a server."""
+
+    url: str
+    """As configured, normalised; the replica's stable name in state and records."""
+
+    host: str
+    port: int
+    target: str
+    """Path (and query) of the request line: `/mcp`."""
+
+    is_tls: bool = False
+
+    @property
+    def authority(self) -> str:
+        """`host:port` for the `Host` header; always with the port, as SDK servers expect it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """How long a session stays bound."""
+
+    mode: AffinityMode = AffinityMode.STORED
+    idle_timeout_s: float = 1800.0
+    max_age_s: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Bounds on waiting for a replica."""
+
+    connect_s: float = 5.0
+    response_s: float = 300.0
+    """Until the head of the answer."""
+
+    stream_idle_s: float = 3600.0
+    """Between two bytes of an event stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """When a replica is ejected and comes back."""
+
+    probe: str = "discover"
+    """`discover` (server/discover, then initialize and ping) | `none`."""
+
+    interval_s: float = 10.0
+    unhealthy_after: int = 3
+    healthy_after: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """Which identity sources a server listens to, in order."""
+
+    sources: tuple[str, ...]
+    is_anonymous_allowed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A header that the gateway presents to the upstream."""
+
+    header: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One MCP server behind the gateway."""
+
+    name: str
+    path: str
+    """Public path prefix, without trailing slash: `/github-mcp`."""
+
+    replicas: tuple[Replica, ...]
+    authentication: Authentication
+    hosts: tuple[str, ...] = ()
+    """Host names that this server answers for; empty = any that the listener accepts."""
+
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    upstream_host: str = "upstream"
+    """`upstream` (the replica's authority) | `client` (as the agent sent it) | a literal value."""
+
+    credentials: tuple[Credential, ...] = ()
+    affinity: Affinity = Affinity()
+    timeouts: Timeouts = Timeouts()
+    health: Health = Health()
+    balance: Balance = Balance.LEAST_REQUESTS
+    retry_attempts: int = 2
+    """Connect attempts in all, at least 1; nothing is retried after a byte was sent."""
+
+    idle_connection_s: float = 4.0
+    request_bytes: int = 4 << 20
+    message_bytes: int = 16 << 20
+    """Bound on one JSON body or one event from upstream."""
+
+    is_default_allow: bool = False
+    """What happens where no rule matched."""
+
+    bodies: Bodies = Bodies.METADATA

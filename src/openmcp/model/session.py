@@ -1,0 +1,29 @@
+"""A legacy session: whose it is and where it lives.
+
+Learned by `routing/` from a successful `initialize` only.
+"""
+
+import msgspec
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One `Mcp-Session-Id`, bound to the agent that opened it and the replica that holds it."""
+
+    id: str
+    """The upstream's id. A bearer secret: never recorded raw."""
+
+    server: str
+    replica: str
+    """`Replica.url`."""
+
+    binding: str
+    """`Principal.binding` of the opener."""
+
+    version: str
+    """Negotiated protocol version."""
+
+    created_at: float
+    """Unix seconds."""
+
+    capabilities: tuple[str, ...] = ()
+    """Names of the capabilities that the client declared."""
