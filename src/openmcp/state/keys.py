@@ -1,0 +1,28 @@
+"""The namespaces of the state store, spelled once, and how their keys are made.
+
+Used by routing and approvals. A raw id that is a secret never becomes a key: the key is
+its keyed digest, so that whoever reads the store cannot use it.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from typing import Final
+
+SESSIONS: Final = "sessions"
+"""HMAC(server, session id) → whose session it is and which replica holds it."""
+
+REPLIES: Final = "replies"
+"""Answers to a server's requests that were already given, so that a second one is dropped."""
+
+ATTEMPTS: Final = "attempts"
+"""Counters with an end: limits per agent or peer."""
+
+
+def session_key(hashing: Callable[[str, bytes], bytes], server: str, session_id: str) -> str:
+    """Return the key of a session; the same id on another server gives another key.
+
+    `hashing`: `Keyring.digest`.
+    """
+    # A NUL cannot be in a server's name, so no two pairs run together.
+    digest = hashing("session", f"{server}\0{session_id}".encode())
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
