@@ -1,0 +1,32 @@
+"""The resource kinds: what may stand in a document, field by field.
+
+Read by `config.documents`, which validates, by `config.compile`, which turns them into
+the nouns of the stages, and by the generators of the schema and the reference.
+"""
+
+from openmcp.config.resources.agent import AgentDocument
+from openmcp.config.resources.base import API_VERSION, Document
+from openmcp.config.resources.gateway import GatewayConfigDocument
+from openmcp.config.resources.identity_source import IdentitySourceDocument
+from openmcp.config.resources.policy import PolicyDocument
+from openmcp.config.resources.server import MCPServerDocument
+
+__all__ = [
+    "API_VERSION",
+    "KINDS",
+    "AgentDocument",
+    "Document",
+    "GatewayConfigDocument",
+    "IdentitySourceDocument",
+    "MCPServerDocument",
+    "PolicyDocument",
+]
+
+KINDS: dict[str, type[Document]] = {
+    "GatewayConfig": GatewayConfigDocument,
+    "MCPServer": MCPServerDocument,
+    "IdentitySource": IdentitySourceDocument,
+    "Agent": AgentDocument,
+    "Policy": PolicyDocument,
+}
+"""Every kind of this version, in the order in which the reference shows them."""

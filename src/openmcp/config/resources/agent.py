@@ -1,0 +1,71 @@
+"""`Agent`: a name for a set of identities."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from openmcp.config.resources.base import Document, Fields, Items, Label, Name, Text
+
+_KEY_ID = re.compile(r"[a-z0-9-]{1,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def _check_key_id(text: str) -> str:
+    if not _KEY_ID.fullmatch(text):
+        raise ValueError(f"`{text[:80]}` cannot be a key id: use 1 to 63 lower-case letters, digits and `-`")
+    return text
+
+
+def _check_digest(text: str) -> str:
+    if text.startswith("omcp_"):
+        raise ValueError("this is the key itself; write its SHA-256 here and make a new key: this one is no secret now")
+    if not _DIGEST.fullmatch(text):
+        raise ValueError("a SHA-256 has 64 lower-case hexadecimal digits; `openmcp key new` prints it")
+    return text
+
+
+class ApiKeyIdentity(Fields):
+    """A key `omcp_<id>_<secret>`, as `openmcp key new` makes it."""
+
+    source: Name
+    """Name of the `IdentitySource` that takes the key."""
+
+    id: Annotated[str, AfterValidator(_check_key_id)]
+    """The key's id: the middle part of the key."""
+
+    sha256: Annotated[str, AfterValidator(_check_digest)]
+    """Hexadecimal SHA-256 of the whole key. The key itself is never written down here."""
+
+
+class Identity(Fields):
+    """One way in which the agent proves who it is."""
+
+    api_key: ApiKeyIdentity
+    """An API key."""
+
+
+class AgentSettings(Fields):
+    """Who the agent is."""
+
+    owner: Text = ""
+    """Who answers for the agent: an e-mail address."""
+
+    groups: Items[Label] = ()
+    """Groups that policies can name."""
+
+    identities: Items[Identity] = ()
+    """Any of these makes a caller this agent."""
+
+
+class AgentDocument(Document):
+    """A name for a set of identities, with owner, groups and labels.
+
+    Optional: a verified caller without an `Agent` is its own agent, named by its principal id.
+    """
+
+    kind: Literal["Agent"]
+    """The resource's kind."""
+
+    spec: AgentSettings
+    """The settings."""

@@ -1,0 +1,224 @@
+"""`GatewayConfig`: what one process needs before it can read any other resource."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+
+from openmcp.config.resources.base import Document, Fields, Items, Metadata, SecretRef
+from openmcp.config.values import AddressText, BaseUrl, Duration, HostName, NetworkText, Origin, Size
+
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Listener(Fields):
+    """A socket that agents connect to."""
+
+    name: NonEmpty = "public"
+    """Name of the listener in records and logs."""
+
+    address: AddressText = "127.0.0.1:8080"
+    """`HOST:PORT` to listen on; port 0 takes a free one. Loopback by default: opening up is a decision."""
+
+    public_url: BaseUrl | None = None
+    """What agents call this listener (scheme, host, port). Never taken from the `Host` header. Default: the address."""
+
+    allowed_hosts: Items[HostName] = ()
+    """`Host` names that are answered, without port. Default: the host of `publicUrl` and loopback."""
+
+    allowed_origins: Items[Origin] = ()
+    """Browser origins that are answered. Default: none but the listener's own."""
+
+    trusted_peers: Items[NetworkText] = ()
+    """Networks whose identity headers are believed. Default: nobody's."""
+
+
+class Admin(Fields):
+    """The listener for probes and scrapers: `/livez`, `/readyz`, `/metrics`, nothing else."""
+
+    address: AddressText = "127.0.0.1:9090"
+    """`HOST:PORT` to listen on. Apart from the agents' listener, so that no agent reaches it."""
+
+
+class ConfigLocation(Fields):
+    """Where the other resources are read from, beside the documents of the bootstrap file."""
+
+    source: Literal["file"] = "file"
+    """Kind of the source."""
+
+    path: NonEmpty
+    """A YAML file, or a directory of `*.yaml` and `*.yml` files; counted from the file that names it. Watched."""
+
+
+class State(Fields):
+    """Where sessions and other small facts are kept."""
+
+    url: NonEmpty = "sqlite"
+    """`sqlite` (`<dataDir>/state.db`: survives a restart), `sqlite:PATH`, or `memory:` (lost with the process)."""
+
+
+class Keys(Fields):
+    """The node's secret keys: each at least 32 random bytes, as base64, hex or any other text.
+
+    What is absent is made under `<dataDir>/keys` at the first start.
+    """
+
+    sealing: Annotated[Items[SecretRef], Field(min_length=1)] | None = None
+    """Keys that seal values handed to agents: the first seals, all of them open."""
+
+    hashing: SecretRef | None = None
+    """Key of the keyed digests that stand for session ids and arguments in records and state."""
+
+
+class FileSink(Fields):
+    """Writes the audit log into files of a directory."""
+
+    path: NonEmpty | None = None
+    """The directory. Default: `<dataDir>/audit`."""
+
+    rotate: Size = "256MiB"
+    """Size at which a new file is begun. The default is still handled well by editors and copies quickly."""
+
+
+class StdoutSink(Fields):
+    """Writes the audit log to standard output, for collectors of container logs."""
+
+
+class Sink(Fields):
+    """One place that the audit log is written to. Exactly one key."""
+
+    file: FileSink | None = None
+    """Files on this node."""
+
+    stdout: StdoutSink | None = None
+    """Standard output."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.file is None) == (self.stdout is None):
+            raise ValueError("a sink is one thing: give either `file` or `stdout`")
+        return self
+
+
+Bodies = Literal["none", "metadata", "full"]
+
+
+class Audit(Fields):
+    """The evidence: what is written, where to, and what happens when it cannot be."""
+
+    sinks: Annotated[Items[Sink], Field(min_length=1)] = (Sink(file=FileSink()),)
+    """Where records go; each record goes to all of them."""
+
+    bodies: Bodies = "metadata"
+    """How much of message bodies is kept: `none`, `metadata` (names, sizes, digests), `full`.
+
+    Not `full` by default: bodies hold what users typed.
+    """
+
+    on_failure: Literal["block", "failClosed", "drop"] = "block"
+    """When the log cannot be written: `block` (wait up to 5 s, then refuse), `failClosed` (refuse), `drop` (count).
+
+    `block` by default: nothing goes upstream unlogged, and a short stall is no outage.
+    """
+
+    durability: Literal["async", "batch", "sync"] = "async"
+    """When a record counts as written: handed to the system (`async`), synced in groups (`batch`), or each (`sync`).
+
+    `async` by default: it survives a crash of the process; `sync` also a power cut, and costs a disk write each.
+    """
+
+
+class DefaultPolicy(Fields):
+    """What happens where no rule matches."""
+
+    default: Literal["deny", "allow"] = "deny"
+    """`deny` unless you say otherwise: what nobody thought of is not open."""
+
+
+class Limits(Fields):
+    """Bounds that protect the node. Sizes and durations are texts with a unit."""
+
+    request_bytes: Size = "4MiB"
+    """Largest request body of an agent."""
+
+    message_bytes: Size = "16MiB"
+    """Largest JSON body or single event from a server; a stream as a whole is not bounded."""
+
+    buffered_bytes: Size = "256MiB"
+    """Memory for bodies under way in the whole process; beyond it new exchanges are refused."""
+
+    json_depth: Annotated[int, Field(ge=2, le=256)] = 64
+    """Deepest nesting of a message. No honest tool comes near it."""
+
+    header_bytes: Size = "32KiB"
+    """Largest request head."""
+
+    concurrent_exchanges: Count = 10000
+    """Exchanges under way in the whole process; beyond it new ones are refused."""
+
+    streams_per_principal: Count = 100
+    """Open event streams of one identity; anonymous peers count by address."""
+
+    headers_timeout: Duration = "10s"
+    """Longest wait for a request head: a slow sender holds no connection."""
+
+    body_timeout: Duration = "30s"
+    """Longest wait for a request body."""
+
+    drain_timeout: Duration = "30s"
+    """How long exchanges under way may go on after the node was asked to stop."""
+
+
+def _one_worker(value: object) -> object:
+    if value == "auto" or (type(value) is int and value == 1):
+        return value
+    if type(value) is int and value > 1:
+        raise ValueError("more than one worker is not available in this version: write 1 or auto")
+    raise ValueError("the number of workers is 1 or auto")
+
+
+class GatewayConfigSettings(Fields):
+    """The node's own settings. All have defaults."""
+
+    listeners: Annotated[Items[Listener], Field(min_length=1)] = (Listener(),)
+    """Where agents connect. Default: one listener on loopback."""
+
+    admin: Admin = Admin()
+    """Where probes and scrapers connect."""
+
+    data_dir: NonEmpty = "./openmcp-data"
+    """Directory for state, audit log and keys, made with mode 0700; counted from the file that names it."""
+
+    workers: Annotated[int | str, BeforeValidator(_one_worker), WithJsonSchema({"enum": [1, "auto"]})] = "auto"
+    """Processes that share the listeners; `auto` is one in this version."""
+
+    config: ConfigLocation | None = None
+    """Where the other resources are. Default: only the documents of this file."""
+
+    state: State = State()
+    """Where sessions are kept."""
+
+    keys: Keys = Keys()
+    """The node's secret keys."""
+
+    audit: Audit = Audit()
+    """The evidence."""
+
+    policy: DefaultPolicy = DefaultPolicy()
+    """What happens where no rule matches; servers can say otherwise."""
+
+    limits: Limits = Limits()
+    """Bounds that protect the node."""
+
+
+class GatewayConfigDocument(Document):
+    """What one process needs before it can read any other resource. At most one document of this kind."""
+
+    kind: Literal["GatewayConfig"]
+    """The resource's kind."""
+
+    metadata: Metadata = Metadata(name="gateway")
+    """What the node is called."""
+
+    spec: GatewayConfigSettings = GatewayConfigSettings()
+    """The settings."""

@@ -1,0 +1,207 @@
+"""`MCPServer`: one server behind the gateway."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from openmcp.config.resources.base import Document, Fields, Items, Name, SecretRef
+from openmcp.config.resources.gateway import Bodies
+from openmcp.config.values import Duration, HostName, PublicPath, ReplicaUrl, Size
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OWN_HEADERS = frozenset(
+    {
+        *("accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "cookie"),
+        *("expect", "host", "keep-alive", "last-event-id", "proxy-authenticate", "proxy-connection", "te", "trailer"),
+        *("transfer-encoding", "upgrade"),
+    }
+)
+
+
+def header_name(text: str) -> str:
+    """Return the header name as it is.
+
+    Raises: ValueError where it is none (RFC 9110 §5.1).
+    """
+    if not _TOKEN.fullmatch(text):
+        raise ValueError(f"`{text[:80]}` is not a header name")
+    return text
+
+
+def _credential_header(text: str) -> str:
+    name = header_name(text).lower()
+    if name in _OWN_HEADERS or name.startswith("mcp-"):
+        raise ValueError(f"`{text}` is written by the gateway itself and cannot carry a credential")
+    return text
+
+
+def _upstream_host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._\-\[\]:]+", text):
+        raise ValueError(f"`{text[:80]}` is not a Host: write `upstream`, `client`, or a host with or without port")
+    return text
+
+
+class Credential(Fields):
+    """A header that the gateway presents to the server; the agent's own credential is never passed on."""
+
+    header: Annotated[str, AfterValidator(_credential_header)]
+    """Name of the header."""
+
+    prefix: str = ""
+    """Text before the secret, such as `"Bearer "`."""
+
+    value: SecretRef
+    """Where the secret is read from."""
+
+
+class Timeouts(Fields):
+    """Bounds on waiting for a replica."""
+
+    connect: Duration = "5s"
+    """Until the connection stands."""
+
+    response: Duration = "300s"
+    """Until the head of the answer: tools may work for minutes."""
+
+    stream_idle: Duration = "1h"
+    """Between two bytes of an event stream."""
+
+
+class Retries(Fields):
+    """Second tries after a connection that could not be made; never after a byte was sent."""
+
+    attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    """Tries in all, on different replicas where there are several."""
+
+
+class Health(Fields):
+    """When a replica is left out and comes back."""
+
+    probe: Literal["discover", "none"] = "discover"
+    """`discover` asks as an MCP client would; `none` only counts failing exchanges."""
+
+    interval: Duration = "10s"
+    """Time between two probes."""
+
+    unhealthy_after: Annotated[int, Field(ge=1)] = 3
+    """Failures in a row after which the replica gets no new sessions."""
+
+    healthy_after: Annotated[int, Field(ge=1)] = 1
+    """Successes in a row after which it gets them again."""
+
+
+class Upstream(Fields):
+    """How the server is reached."""
+
+    replicas: Annotated[Items[ReplicaUrl], Field(min_length=1)]
+    """URLs of the MCP endpoint of each replica (`http://` in this version)."""
+
+    host: Annotated[str, AfterValidator(_upstream_host)] = "upstream"
+    """`Host` header that the server gets: `upstream` (the replica's), `client` (the agent's), or a literal."""
+
+    credentials: Items[Credential] = ()
+    """Headers that the gateway presents to the server."""
+
+    timeouts: Timeouts = Timeouts()
+    """Bounds on waiting."""
+
+    retries: Retries = Retries()
+    """Second tries."""
+
+    idle_connection: Duration = "4s"
+    """How long an unused connection is kept; below the keep-alive of common servers, so that a reused one is alive."""
+
+    health: Health = Health()
+    """When a replica is left out and comes back."""
+
+    balance: Literal["roundRobin", "leastRequests", "random"] = "leastRequests"
+    """How a replica is chosen for new sessions. `leastRequests` keeps away from a slow one by itself."""
+
+
+class Affinity(Fields):
+    """How a session finds the replica that opened it."""
+
+    mode: Literal["stored"] = "stored"
+    """`stored`: the binding is kept in the state store; works with any server."""
+
+    idle_timeout: Duration = "30m"
+    """A session that is not used for this long ends."""
+
+    max_age: Duration = "24h"
+    """A session ends after this time in any case."""
+
+
+class Authentication(Fields):
+    """Whose credentials the server takes."""
+
+    sources: Items[Name] | None = None
+    """Names of `IdentitySource`s, asked in this order. Default: all of them, by their `order`."""
+
+    anonymous: bool = False
+    """Whether an agent without any credential is let in, as `anonymous`. A wrong credential never is."""
+
+    consistency: Literal["first"] = "first"
+    """`first`: the first source that verifies decides."""
+
+
+class ServerPolicy(Fields):
+    """What happens on this server where no rule matches."""
+
+    default: Literal["deny", "allow"] | None = None
+    """Default: the gateway's `policy.default`."""
+
+
+class ServerLimits(Fields):
+    """Bounds of this server."""
+
+    request_bytes: Size | None = None
+    """Largest request body. Default: the gateway's."""
+
+    message_bytes: Size | None = None
+    """Largest JSON body or single event from the server. Default: the gateway's."""
+
+
+class ServerAudit(Fields):
+    """Evidence about this server."""
+
+    bodies: Bodies | None = None
+    """How much of message bodies is kept: `none`, `metadata`, `full`. Default: the gateway's."""
+
+
+class MCPServerSettings(Fields):
+    """One server: its path, its replicas, its limits."""
+
+    path: PublicPath | None = None
+    """Path prefix that agents use; the longest one wins, with or without trailing slash. Default: `/<name>`."""
+
+    hosts: Items[HostName] = ()
+    """Host names that this path is served for. Default: any."""
+
+    upstream: Upstream
+    """How the server is reached."""
+
+    affinity: Affinity = Affinity()
+    """How a session finds its replica."""
+
+    authentication: Authentication = Authentication()
+    """Whose credentials the server takes."""
+
+    policy: ServerPolicy = ServerPolicy()
+    """What happens where no rule matches."""
+
+    limits: ServerLimits = ServerLimits()
+    """Bounds of this server."""
+
+    audit: ServerAudit = ServerAudit()
+    """Evidence about this server."""
+
+
+class MCPServerDocument(Document):
+    """One server behind the gateway: its path, its replicas, its session affinity, its limits."""
+
+    kind: Literal["MCPServer"]
+    """The resource's kind."""
+
+    spec: MCPServerSettings
+    """The settings."""

@@ -1,0 +1,241 @@
+"""All configuration, validated and immutable: the `Snapshot`.
+
+Made by `load`, held by the composition root, read by the stages. Everything in it is
+in the units that code uses: seconds, bytes, absolute paths, resolved secrets.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from openmcp.config.values import Address, Network
+from openmcp.model.agent import Trust
+from openmcp.model.decision import Effect
+from openmcp.model.server import Bodies, Server
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that agents connect to."""
+
+    name: str
+    address: Address
+    public_url: str
+    """Without trailing slash; `""` = not configured, the bound address is all there is."""
+
+    allowed_hosts: frozenset[str]
+    """Host names without port, lower case, IPv6 in brackets; the defaults are already in it."""
+
+    allowed_origins: frozenset[str]
+    """Lower case, beside the listener's own."""
+
+    trusted_peers: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that protect the node."""
+
+    request_bytes: int
+    message_bytes: int
+    buffered_bytes: int
+    json_depth: int
+    header_bytes: int
+    concurrent_exchanges: int
+    streams_per_principal: int
+    headers_timeout_s: float
+    body_timeout_s: float
+    drain_timeout_s: float
+
+
+class OnFailure(Enum):
+    """What happens to exchanges when the audit log cannot be written."""
+
+    BLOCK = "block"
+    FAIL_CLOSED = "failClosed"
+    DROP = "drop"
+
+
+class Durability(Enum):
+    """When a record counts as written."""
+
+    ASYNC = "async"
+    BATCH = "batch"
+    SYNC = "sync"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSinkSettings:
+    """The audit log in files."""
+
+    path: Path
+    rotate_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StdoutSinkSettings:
+    """The audit log on standard output."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """What is written as evidence, where to, and what happens when it cannot be."""
+
+    sinks: tuple[FileSinkSettings | StdoutSinkSettings, ...]
+    bodies: Bodies
+    on_failure: OnFailure
+    durability: Durability
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """Key texts as configured; `keys.open_keys` makes those that are absent."""
+
+    sealing: tuple[bytes, ...] = field(default=(), repr=False)
+    """The first seals, all open. Empty = kept under the data directory."""
+
+    hashing: bytes | None = field(default=None, repr=False)
+    """`None` = kept under the data directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """Which state store."""
+
+    store: str
+    """Name of the store in `plugins`: `sqlite` or `memory`."""
+
+    path: Path | None = None
+    """The file of `sqlite`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """The node's own settings."""
+
+    name: str
+    listeners: tuple[Listener, ...]
+    admin: Address
+    data_dir: Path
+    workers: int
+    state: StateSettings
+    keys: KeySettings
+    audit: AuditSettings
+    limits: Limits
+    is_default_allow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyIdentity:
+    """A key that an agent may present."""
+
+    source: str
+    id: str
+    digest: bytes = field(repr=False)
+    """SHA-256 of the whole key, 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """A configured agent."""
+
+    name: str
+    owner: str
+    groups: frozenset[str]
+    labels: Mapping[str, str]
+    identities: tuple[ApiKeyIdentity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeySourceSettings:
+    """Takes API keys."""
+
+    header: str
+    """Lower case; `authorization` means `Bearer KEY`, any other header holds the key alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """A configured way to learn who the agent is."""
+
+    name: str
+    order: int
+    method: str
+    """Name of the implementation in `plugins`: `apiKey`."""
+
+    settings: ApiKeySourceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSelectorSpec:
+    """Which servers a policy is attached to; nothing given = every server."""
+
+    names: tuple[str, ...] | None = None
+    labels: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSelectorSpec:
+    """Which agents a policy speaks of: all that are given must hold, within one any."""
+
+    names: tuple[str, ...] | None = None
+    """Globs."""
+
+    ids: tuple[str, ...] | None = None
+    """Globs."""
+
+    groups: frozenset[str] | None = None
+    labels: Mapping[str, str] | None = None
+    sources: frozenset[str] | None = None
+    min_trust: Trust = Trust.ANONYMOUS
+
+
+@dataclass(frozen=True, slots=True)
+class MatchSpec:
+    """What a rule speaks of: globs; `None` = not given, never empty."""
+
+    tools: tuple[str, ...] | None = None
+    prompts: tuple[str, ...] | None = None
+    resources: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """One rule of a policy."""
+
+    id: str
+    effect: Effect
+    match: MatchSpec = MatchSpec()
+    reason: str = ""
+    description: str = ""
+    is_shadow: bool = False
+    """Whether the rule or its policy is in shadow mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySpec:
+    """A configured policy."""
+
+    name: str
+    rules: tuple[RuleSpec, ...]
+    servers: ServerSelectorSpec = ServerSelectorSpec()
+    agents: AgentSelectorSpec | None = None
+    """`None` = every agent (the server level)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All configuration of one moment."""
+
+    revision: str
+    """Twelve hexadecimal digits of the SHA-256 over all resources; secrets have no part in it."""
+
+    gateway: GatewaySettings
+    servers: tuple[Server, ...] = ()
+    sources: tuple[SourceSpec, ...] = ()
+    """By `order`, then name."""
+
+    agents: tuple[AgentSpec, ...] = ()
+    policies: tuple[PolicySpec, ...] = ()
