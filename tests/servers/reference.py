@@ -208,8 +208,9 @@ def main() -> None:
     port = listener.getsockname()[1]
 
     replica = Replica(name=arguments.replica, pid=os.getpid(), journal=Journal(), bus=InMemorySubscriptionBus())
+    # h11, because httptools leaves blanks at the end of a header's value.
     config = uvicorn.Config(
-        application(replica, arguments), log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        application(replica, arguments), http="h11", log_level="warning", access_log=False, timeout_graceful_shutdown=1
     )
     server = Announced(config)
     server.announcement = json.dumps(

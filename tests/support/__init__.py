@@ -1,0 +1,1 @@
+"""What tests start and ask: processes, reference servers, the gateway as a real process."""
