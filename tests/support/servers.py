@@ -36,7 +36,7 @@ class Backend:
         return f"{self.origin}/mcp"
 
     async def saw(self, kind: str, tag: str) -> bool:
-        """Whether a call with that tag comes to `started`, `finished`, `cancelled` or `echoed` here, in bounded time."""
+        """Whether a call with that tag comes to `started`, `finished`, `cancelled` or `echoed` here in bounded time."""
         return await self._entry(kind, tag, WAIT_S) is not None
 
     async def has_seen(self, kind: str, tag: str) -> bool:
