@@ -200,6 +200,8 @@ def test_no_lock_names_where_its_packages_come_from() -> None:
         ("plugins.py", "import openmcp.state", True),
         ("policy/engine.py", "import sqlite3", True),
         ("state/memory.py", "import openmcp.state.sqlite", True),
+        ("audit/sinks/file.py", "import openmcp.audit.sinks.stdout", True),
+        ("audit/sinks/file.py", "import openmcp.audit.sinks.base", False),
         ("nowhere.py", "import json", True),
         ("state/sqlite.py", "import sqlite3", False),
         ("gateway.py", "import openmcp.policy.engine", False),
@@ -207,6 +209,7 @@ def test_no_lock_names_where_its_packages_come_from() -> None:
 )
 def test_import_contract_sees_a_planted_import(tmp_path: Path, importer: str, line: str, broken: bool) -> None:
     files = ["state/memory.py", "state/sqlite.py", "policy/engine.py", "approvals/service.py", "mcp/message.py"]
+    files += ["audit/sinks/base.py", "audit/sinks/file.py", "audit/sinks/stdout.py"]
     files += ["model/__init__.py", "gateway.py", "plugins.py", importer]
     for name in files:
         path = write(tmp_path, f"openmcp/{name}", '"""Doc."""\n')
