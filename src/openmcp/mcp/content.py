@@ -1,0 +1,110 @@
+"""Every place of a message where text can hide, and how to change it.
+
+Used by `inspection/` and by policy on content. Walks all that a message carries rather
+than a list of known places: a place that a new revision, an extension or an attacker
+adds is covered too. Knows nothing of what is looked for.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from openmcp.mcp.message import Json, JsonObject, Message
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Keys and indices from the message down: `("result", "content", 0, "text")`."""
+
+CARRIERS: Final = ("params", "result", "error")
+"""Members of a message that carry content, `_meta` included."""
+
+
+class Text(NamedTuple):
+    """One string of a message."""
+
+    path: Path
+    """Where it stands; for a key, the place of its value."""
+
+    value: str
+    is_key: bool = False
+
+
+def texts(message: Message) -> Iterator[Text]:
+    """Yield every string and every key of params, result and error, in the order of the message."""
+    for carrier in CARRIERS:
+        if carrier in message.body:
+            yield from _walk((carrier,), message.body[carrier])
+
+
+def replace(message: Message, values: Mapping[Path, Json]) -> Message:
+    """Return the message with other values at these places; what is not changed is shared.
+
+    Raises: LookupError, if there is no such place.
+    """
+    if not values:
+        return message
+    body: JsonObject = dict(message.body)
+    copies: dict[Path, Json] = {(): body}
+    for path, value in values.items():
+        _put(_own(path[:-1], copies), path[-1], value)
+    return Message(message.kind, message.method, message.id, body)
+
+
+def json_path(path: Path) -> str:
+    """Return the place as a JSONPath (RFC 9535): `$.params.arguments["due date"][0]`."""
+    return "$" + "".join(map(_step, path))
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _walk(path: Path, value: Json) -> Iterator[Text]:
+    # A stack of our own: a message may be nested deeper than generators should be.
+    stack: list[tuple[Path, Json, bool]] = [(path, value, False)]
+    while stack:
+        path, value, is_key = stack.pop()
+        if isinstance(value, str):
+            yield Text(path, value, is_key)
+        elif isinstance(value, dict):
+            for key in reversed(value):
+                stack += (((*path, key), value[key], False), ((*path, key), key, True))
+        elif isinstance(value, list):
+            stack += [((*path, index), value[index], False) for index in range(len(value) - 1, -1, -1)]
+
+
+def _own(path: Path, copies: dict[Path, Json]) -> Json:
+    """Return the container at `path`, copied once, together with all above it."""
+    if path not in copies:
+        parent = _own(path[:-1], copies)
+        value = _at(parent, path[-1])
+        copies[path] = dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+        _put(parent, path[-1], copies[path])
+    return copies[path]
+
+
+def _at(container: Json, step: str | int) -> Json:
+    match container, step:
+        case dict(), str():
+            return container[step]
+        case list(), int():
+            return container[step]
+        case _:
+            raise LookupError("no such place in the message")
+
+
+def _put(container: Json, step: str | int, value: Json) -> None:
+    _at(container, step)
+    match container, step:
+        case dict(), str():
+            container[step] = value
+        case list(), int():
+            container[step] = value
+        case _:
+            raise LookupError("no such place in the message")
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if _NAME.fullmatch(step) else f"[{msgspec.json.encode(step).decode()}]"

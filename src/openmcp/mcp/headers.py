@@ -1,0 +1,300 @@
+"""The headers of MCP over HTTP: their names, their encoding, and how they mirror the body.
+
+The body decides; headers are checked against it and made anew from the message that is
+sent (MCP 2026-07-28, Streamable HTTP). Used by the gateway and by routing; knows no
+catalogue and no policy.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from openmcp.errors import HeaderMismatch, HeadersTooLarge, InvalidParams, Malformed
+from openmcp.mcp import methods
+from openmcp.mcp.message import Json, JsonObject, Kind, Message
+from openmcp.mcp.revisions import META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION, REVISIONS, Revision
+
+# As they are sent.
+MCP_SESSION_ID: Final = "Mcp-Session-Id"
+MCP_PROTOCOL_VERSION: Final = "MCP-Protocol-Version"
+MCP_METHOD: Final = "Mcp-Method"
+MCP_NAME: Final = "Mcp-Name"
+MCP_PARAM_PREFIX: Final = "Mcp-Param-"
+LAST_EVENT_ID: Final = "Last-Event-ID"
+ACCEPT: Final = "Accept"
+CONTENT_TYPE: Final = "Content-Type"
+TRACEPARENT: Final = "traceparent"
+TRACESTATE: Final = "tracestate"
+BAGGAGE: Final = "baggage"
+WWW_AUTHENTICATE: Final = "WWW-Authenticate"
+RETRY_AFTER: Final = "Retry-After"
+
+# As they are looked up: `Request.headers` has names in lower case.
+SESSION_ID_KEY: Final = MCP_SESSION_ID.lower()
+PROTOCOL_VERSION_KEY: Final = MCP_PROTOCOL_VERSION.lower()
+METHOD_KEY: Final = MCP_METHOD.lower()
+NAME_KEY: Final = MCP_NAME.lower()
+PARAM_PREFIX_KEY: Final = MCP_PARAM_PREFIX.lower()
+LAST_EVENT_ID_KEY: Final = LAST_EVENT_ID.lower()
+SINGLE: Final = frozenset({SESSION_ID_KEY, PROTOCOL_VERSION_KEY, METHOD_KEY, NAME_KEY, LAST_EVENT_ID_KEY})
+"""Headers that mean one value: coming twice, two readers could take different ones."""
+
+JSON: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream"
+
+PARAM_COUNT: Final = 64
+PARAM_BYTES: Final = 16 << 10
+"""Bounds on all `Mcp-Param-*` of a request, before anything of them is decoded."""
+
+_MIRRORED: Final[Mapping[str, str]] = {
+    methods.TOOLS_CALL: "name",
+    methods.PROMPTS_GET: "name",
+    methods.RESOURCES_READ: "uri",
+}
+"""Methods with `Mcp-Name`, and the member of params that it mirrors."""
+
+_MIRRORED_IF_PRESENT: Final[Mapping[str, str]] = {
+    methods.TASKS_GET: "taskId",
+    methods.TASKS_UPDATE: "taskId",
+    methods.TASKS_CANCEL: "taskId",
+    methods.TASKS_RESULT: "taskId",
+}
+"""The tasks extension; some clients leave the header out."""
+
+_PLAIN = re.compile(r"[\x20-\x7e]*")
+_SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_DECIMAL = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
+_ANNOTATION: Final = "x-mcp-header"
+_ANNOTATED_TYPES: Final = frozenset({"string", "integer", "boolean"})
+
+
+def encode_value(value: str) -> str:
+    """Return `value` as a header can carry it: plain, or `=?base64?…?=` around its UTF-8."""
+    if _PLAIN.fullmatch(value) and value == value.strip(" ") and not _SENTINEL.fullmatch(value):
+        return value
+    return f"=?base64?{base64.b64encode(value.encode()).decode('ascii')}?="
+
+
+def decode_value(value: str) -> str:
+    """Return what a header's value means.
+
+    Raises: HeaderMismatch, if it holds anything but visible ASCII, or base64 that no
+    encoder writes (two texts for one value would be a way round a comparison).
+    """
+    if not _PLAIN.fullmatch(value):
+        raise HeaderMismatch(detail="a header holds control characters or is not ASCII")
+    wrapped = _SENTINEL.fullmatch(value)
+    if wrapped is None:
+        return value
+    try:
+        decoded = base64.b64decode(wrapped[1], validate=True)
+        if base64.b64encode(decoded).decode("ascii") != wrapped[1]:
+            raise HeaderMismatch(detail="a header holds base64 that is not canonical")
+        return decoded.decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        raise HeaderMismatch(detail="a header holds base64 that does not decode") from None
+
+
+def check_envelope(headers: Mapping[str, str], message: Message, revision: Revision) -> None:
+    """Make sure that the headers and `_meta` say what the body says.
+
+    `headers` have lower-case names. Raises: InvalidParams (`_meta` lacks what the revision
+    demands), HeaderMismatch, Malformed (a reply in the modern era).
+    """
+    declared = message.params.get("_meta") if not message.kind.is_reply else None
+    version = declared.get(META_PROTOCOL_VERSION) if isinstance(declared, dict) else None
+    if not revision.is_modern:
+        # A modern message under a legacy header would be read by other rules than it was written by.
+        if version is not None and version != revision.version and not _is_legacy(version):
+            raise HeaderMismatch(detail="_meta names another protocol version than the header")
+        return
+    if message.kind.is_reply:
+        raise Malformed("Replies are not part of this protocol version.")
+    if message.kind is Kind.REQUEST:
+        _check_meta(declared)
+    if message.kind is Kind.REQUEST or version is not None:
+        _check_equal(headers, PROTOCOL_VERSION_KEY, version)
+    if message.kind is Kind.REQUEST or METHOD_KEY in headers:
+        _check_equal(headers, METHOD_KEY, message.method)
+    _check_name(headers, message)
+
+
+def param_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the `Mcp-Param-*` headers, names in lower case. Raises: HeadersTooLarge."""
+    found = {name: value for name, value in headers.items() if name.startswith(PARAM_PREFIX_KEY)}
+    if len(found) > PARAM_COUNT or sum(len(name) + len(value) for name, value in found.items()) > PARAM_BYTES:
+        raise HeadersTooLarge(detail="too many or too long Mcp-Param headers")
+    return found
+
+
+def unknown_params(headers: Mapping[str, str], param_map: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, str], ...]:
+    """Return the `Mcp-Param-*` headers that no definition declares: forwarded as they are.
+
+    Raises: HeadersTooLarge; HeaderMismatch, if one cannot be decoded.
+    """
+    declared = {name.lower() for name in param_map}
+    unknown = tuple((name, value) for name, value in param_headers(headers).items() if name not in declared)
+    for _, value in unknown:
+        decode_value(value)
+    return unknown
+
+
+def check_params(headers: Mapping[str, str], arguments: JsonObject, param_map: Mapping[str, tuple[str, ...]]) -> None:
+    """Make sure that each declared `Mcp-Param-*` says what its argument says. Raises: HeaderMismatch."""
+    present = param_headers(headers)
+    for name, path in param_map.items():
+        expected, header = _argument(arguments, path), present.get(name.lower())
+        if _rendered(expected) is None:
+            if header is not None:
+                raise HeaderMismatch(f"{name} has no argument that it mirrors.")
+        elif header is None:
+            raise HeaderMismatch(f"{name} is missing.")
+        elif not _agrees(decode_value(header), expected):
+            raise HeaderMismatch(f"{name} does not agree with the body.")
+
+
+def param_map(input_schema: JsonObject) -> Mapping[str, tuple[str, ...]]:
+    """Return the headers that a tool declares: name as sent → path of the argument.
+
+    Empty if any annotation is invalid: clients that follow the specification do not use
+    such a tool, and none of its headers can be relied on.
+    """
+    declared: dict[str, tuple[str, ...]] = {}
+    seen: set[str] = set()
+    stack: list[tuple[tuple[str, ...] | None, Json]] = [((), input_schema)]
+    while stack:
+        path, schema = stack.pop()
+        if not isinstance(schema, dict):
+            continue
+        if _ANNOTATION in schema:
+            token = _annotation(schema)
+            if not path or token is None or token.lower() in seen:
+                return {}
+            seen.add(token.lower())
+            declared[MCP_PARAM_PREFIX + token] = path
+        stack.extend(_subschemas(path, schema))
+    return declared
+
+
+def routing_headers(
+    message: Message | None,
+    revision: Revision,
+    *,
+    param_map: Mapping[str, tuple[str, ...]] | None = None,
+    unknown_params: tuple[tuple[str, str], ...] = (),
+) -> tuple[tuple[str, str], ...]:
+    """Return the `Mcp-*` headers that go upstream with this very message, without the session's.
+
+    In the legacy era that is the version alone, and not with `initialize`, which negotiates it.
+    """
+    version = (MCP_PROTOCOL_VERSION, revision.version)
+    if not revision.is_modern:
+        is_negotiated = message is None or message.method != methods.INITIALIZE
+        return (version,) if revision.has_version_header and is_negotiated else ()
+    if message is None:
+        return (version,)
+    made = [version, (MCP_METHOD, encode_value(message.method))]
+    field = _MIRRORED.get(message.method) or _MIRRORED_IF_PRESENT.get(message.method, "")
+    name = message.params.get(field)
+    if isinstance(name, str):
+        made.append((MCP_NAME, encode_value(name)))
+    arguments = message.params.get("arguments")
+    for header, path in (param_map or {}).items():
+        text = _rendered(_argument(arguments, path))
+        if text is not None:
+            made.append((header, encode_value(text)))
+    return (*made, *unknown_params)
+
+
+def _is_legacy(version: Json) -> bool:
+    """Whether the version, wrongly put into `_meta`, is one that no reader takes for the modern era."""
+    known = REVISIONS.get(version) if isinstance(version, str) else None
+    return known is not None and not known.is_modern
+
+
+def _check_meta(declared: Json) -> None:
+    if not isinstance(declared, dict):
+        raise InvalidParams("params._meta is missing.")
+    missing = [key for key in (META_PROTOCOL_VERSION, META_CLIENT_CAPABILITIES) if key not in declared]
+    if missing:
+        raise InvalidParams(f"params._meta lacks {', '.join(missing)}.")
+
+
+def _check_equal(headers: Mapping[str, str], key: str, expected: Json) -> None:
+    value = headers.get(key)
+    if value is None:
+        raise HeaderMismatch(f"The header {key} is missing.")
+    if decode_value(value) != expected:
+        raise HeaderMismatch(f"The header {key} does not agree with the body.")
+
+
+def _check_name(headers: Mapping[str, str], message: Message) -> None:
+    field = _MIRRORED.get(message.method)
+    if field is not None:
+        expected = message.params.get(field)
+        # Without the name the request is refused for that; there is nothing to compare.
+        if expected is not None or NAME_KEY in headers:
+            _check_equal(headers, NAME_KEY, expected)
+    elif message.method in _MIRRORED_IF_PRESENT and NAME_KEY in headers:
+        _check_equal(headers, NAME_KEY, message.params.get(_MIRRORED_IF_PRESENT[message.method]))
+
+
+def _annotation(schema: JsonObject) -> str | None:
+    """Return the declared token; `None` = the annotation is invalid."""
+    token, kind = schema[_ANNOTATION], schema.get("type")
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        return None
+    return token if isinstance(kind, str) and kind in _ANNOTATED_TYPES else None
+
+
+def _subschemas(path: tuple[str, ...] | None, schema: JsonObject) -> list[tuple[tuple[str, ...] | None, Json]]:
+    """Return the schemas below, with their path where only `properties` lead to them."""
+    below: list[tuple[tuple[str, ...] | None, Json]] = []
+    for keyword, value in schema.items():
+        if keyword == "properties" and isinstance(value, dict):
+            below += [((*path, name) if path is not None else None, item) for name, item in value.items()]
+        elif keyword in _SCHEMA_MAPS and isinstance(value, dict):
+            below += [(None, item) for item in value.values()]
+        elif keyword in _SCHEMAS:
+            below += [(None, item) for item in value] if isinstance(value, list) else [(None, value)]
+    return below
+
+
+# JSON Schema 2020-12, §10 and §11. Data (`default`, `enum`, `examples`) are no schemas.
+_SCHEMA_MAPS: Final = frozenset({"patternProperties", "dependentSchemas", "$defs", "definitions"})
+_SCHEMAS: Final = frozenset(
+    {
+        *("allOf", "anyOf", "oneOf", "prefixItems", "items", "contains", "not", "if", "then", "else"),
+        *("additionalProperties", "propertyNames", "unevaluatedItems", "unevaluatedProperties", "contentSchema"),
+    }
+)
+
+
+def _argument(arguments: Json, path: tuple[str, ...]) -> Json:
+    value = arguments
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _rendered(value: Json) -> str | None:
+    """Return how a client writes an argument into a header; `None` = it sends no header."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _agrees(text: str, value: Json) -> bool:
+    decimal = _DECIMAL.fullmatch(text)
+    if isinstance(value, bool | str) or decimal is None:
+        return text == _rendered(value)
+    if isinstance(value, float) and not value.is_integer():
+        return float(text) == value
+    # Exact for integers of any size: `42`, `42.0` and `042` are one number.
+    sign, whole, fraction = decimal.groups(default="")
+    digits = whole.lstrip("0") or "0"
+    expected = str(int(value)) if isinstance(value, int | float) else ""
+    return not fraction.strip("0") and (f"-{digits}" if sign and digits != "0" else digits) == expected

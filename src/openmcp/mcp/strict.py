@@ -1,0 +1,236 @@
+"""The strict reading of JSON: one text, one meaning, within limits.
+
+Used by `mcp.message` only. Most bodies are read by the fast way: if a value that was
+decoded leniently encodes to the very bytes it came from, the text is its own canonical
+form and can hide nothing (no second key of the same name, no BOM, no odd escape). Every
+other body takes the slow way, which checks each of these. Both accept the same texts
+with equal values; RFC 8259 and RFC 7493 decide. Knows no methods.
+"""
+
+import json
+import re
+import unicodedata
+from typing import NamedTuple, NoReturn, TypeAlias, cast
+
+import msgspec
+
+from openmcp.errors import BatchRefused, BodyTooLarge, Malformed, NotJson, UpstreamBroken
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+"""Any JSON value; integers are exact."""
+
+JsonObject: TypeAlias = dict[str, Json]
+
+
+class ParseLimits(NamedTuple):
+    """Bounds that hold before any value is built, because values cost up to twenty times their text."""
+
+    depth: int = 64
+    """Arrays and objects inside one another."""
+
+    nodes: int = 100_000
+    """Commas and containers, which bound the number of values."""
+
+    keys_per_object: int = 10_000
+
+
+DEFAULT_LIMITS = ParseLimits()
+
+UPSTREAM_DEPTH = 256
+"""Depth of a server's message: what is read must also be walked and written without deep recursion."""
+
+INTEGER_DIGITS = 4300
+"""CPython's and msgspec's bound on reading integers (it guards against quadratic time)."""
+
+TOP_LEVEL = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+
+PARAMS = frozenset(
+    {
+        *("_meta", "argument", "arguments", "capabilities", "clientInfo", "context", "cursor", "inputResponses"),
+        *("level", "message", "name", "notifications", "progress", "progressToken", "protocolVersion", "reason"),
+        *("ref", "requestId", "requestState", "status", "statusMessage", "task", "taskId", "taskIds", "total", "uri"),
+    }
+)
+"""Members of `params` that the protocol gives a meaning to, in all revisions."""
+
+
+def value(raw: bytes, limits: ParseLimits = DEFAULT_LIMITS) -> Json:
+    """Return the only value that `raw` can mean. Raises: NotJson, Malformed, BodyTooLarge."""
+    if len(raw) > 4 * limits.keys_per_object or len(raw) > limits.nodes:
+        is_plain = _check_shape(raw, limits)
+    else:
+        # The text is too short to break the other two limits; brackets inside strings only overcount.
+        is_plain = raw.count(b"{") + raw.count(b"[") <= limits.depth or _check_shape(raw, limits)
+    if is_plain:
+        try:
+            decoded: Json = _DECODER.decode(raw)
+            if _ENCODER.encode(decoded) == raw:
+                return decoded
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+    return slow_value(raw, limits)
+
+
+def slow_value(raw: bytes, limits: ParseLimits = DEFAULT_LIMITS) -> Json:
+    """Return the value of a text within the limits of shape, checking one by one what could hide in it."""
+    try:
+        text = raw.decode("utf-8")
+        decoded = json.JSONDecoder(
+            object_pairs_hook=_Pairs(limits).build,
+            parse_int=_integer,
+            parse_float=_finite,
+            parse_constant=_no_constant,
+        ).decode(text)
+        # Escapes can spell half a surrogate pair, which is no character and which UTF-8 cannot carry.
+        _ENCODER.encode(decoded)
+    except UnicodeError as fault:
+        raise NotJson(detail=f"not Unicode: {fault.__class__.__name__}") from None
+    except (ValueError, RecursionError) as fault:
+        raise NotJson(detail=str(fault)[:200]) from None
+    return cast("Json", decoded)
+
+
+def envelope(decoded: Json) -> JsonObject:
+    """Return the value as one JSON-RPC message of an agent. Raises: BatchRefused, Malformed."""
+    if isinstance(decoded, list):
+        raise BatchRefused
+    if not isinstance(decoded, dict):
+        raise Malformed(detail="the body is not an object")
+    if not decoded.keys() <= TOP_LEVEL:
+        raise Malformed(detail="a member at the top level is none of JSON-RPC's")
+    if decoded.get("jsonrpc") != "2.0":
+        raise Malformed(detail="jsonrpc is not 2.0")
+    id = decoded.get("id")
+    if (isinstance(id, bool) or not isinstance(id, str | int)) and ("id" in decoded or "method" not in decoded):
+        raise Malformed(detail="the id is neither a string nor an integer")
+    if "method" in decoded:
+        _check_call(decoded)
+    else:
+        _check_reply(decoded)
+    return decoded
+
+
+def upstream_value(raw: bytes) -> Json:
+    """Return the value that a server sent; the last of equal keys counts. Raises: UpstreamBroken."""
+    try:
+        if raw.count(b"{") + raw.count(b"[") > UPSTREAM_DEPTH:
+            _check_depth(_brackets(_structure(raw)), UPSTREAM_DEPTH)
+        return cast("Json", _DECODER.decode(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Malformed) as fault:
+        raise UpstreamBroken(detail=f"the message is not JSON: {str(fault)[:200]}") from None
+
+
+_DECODER = msgspec.json.Decoder()
+_ENCODER = msgspec.json.Encoder()
+
+_STRUCTURAL = b'"{}[],:\\'
+_NOT_STRUCTURAL = bytes(sorted(set(range(256)) - set(_STRUCTURAL)))
+_QUOTED = re.compile(rb'"[^"]*"')
+_AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
+
+
+def _check_shape(raw: bytes, limits: ParseLimits) -> bool:
+    """Return whether no object can have too many keys. Raises: NotJson, Malformed, BodyTooLarge."""
+    structure = _structure(raw)
+    commas, brackets = structure.count(b","), _brackets(structure)
+    if commas + len(brackets) // 2 > limits.nodes:
+        raise BodyTooLarge("The request body has too many values.")
+    _check_depth(brackets, limits.depth)
+    return structure.count(b":") <= limits.keys_per_object
+
+
+def _structure(raw: bytes) -> bytes:
+    """Return brackets, commas and colons outside strings, in time linear in the text.
+
+    A backslash stands only inside strings: without the escaped backslashes, and then the
+    escaped quotation marks, each remaining mark begins or ends a string.
+    """
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return _QUOTED.sub(b"", raw.translate(None, _NOT_STRUCTURAL))
+
+
+def _brackets(structure: bytes) -> bytes:
+    return structure.translate(_AS_ARRAYS, b',:"\\')
+
+
+def _check_depth(brackets: bytes, depth: int) -> None:
+    """Peel the innermost pairs off, once per level. Raises: NotJson, Malformed."""
+    if brackets.count(b"[") != brackets.count(b"]"):
+        raise NotJson(detail="brackets do not match")
+    for _ in range(depth):
+        if not brackets:
+            return
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        raise Malformed("The message is nested too deeply.")
+
+
+class _Pairs:
+    """Builds objects, refusing a name that comes twice (RFC 7493 §2.3)."""
+
+    def __init__(self, limits: ParseLimits) -> None:
+        self._most = limits.keys_per_object
+
+    def build(self, pairs: list[tuple[str, Json]]) -> JsonObject:
+        if len(pairs) > self._most:
+            raise BodyTooLarge("An object in the request body has too many members.")
+        built = dict(pairs)
+        if len(built) != len(pairs):
+            raise ValueError("a name occurs twice in an object")
+        return built
+
+
+def _integer(text: str) -> int:
+    # The bound is ours, not the interpreter's, which an environment variable can lift.
+    if len(text) - text.startswith("-") > INTEGER_DIGITS:
+        raise ValueError("an integer has too many digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_call(body: JsonObject) -> None:
+    method, params = body["method"], body.get("params")
+    if not isinstance(method, str) or not method:
+        raise Malformed(detail="the method is not a name")
+    if "result" in body or "error" in body:
+        raise Malformed(detail="a message is a call or a reply, not both")
+    if isinstance(params, dict):
+        if not params.keys() <= PARAMS:
+            _check_lookalikes(params)
+    elif "params" in body:
+        raise Malformed(detail="params is not an object")
+
+
+def _check_reply(body: JsonObject) -> None:
+    if ("result" in body) == ("error" in body):
+        raise Malformed(detail="a reply has either a result or an error")
+    if "params" in body:
+        raise Malformed(detail="a reply has no params")
+    if not isinstance(body.get("result", body.get("error")), dict):
+        raise Malformed(detail="a result, or an error, is an object")
+
+
+def _check_lookalikes(params: JsonObject) -> None:
+    """Refuse names that a lenient reader takes for the protocol's (CVE-2026-27896)."""
+    for key in params:
+        if key not in _KNOWN and _folded(key) in _FOLDED:
+            raise Malformed(detail="a member of params looks like one of the protocol's and is not")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+_KNOWN = PARAMS | TOP_LEVEL
+_FOLDED = frozenset(map(_folded, _KNOWN))
