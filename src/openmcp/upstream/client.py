@@ -1,0 +1,170 @@
+"""The way to the replicas: one exchange at a time, retried only where nothing can have run twice.
+
+Called by the gateway and by the probes it permits. What is sent and to whom was decided
+before: a `Permitted` comes in, a `Reply` goes out. Knows nothing of affinity, health or
+records; what it learns of a replica's health it tells through `observe`.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TypeAlias
+
+from openmcp import errors
+from openmcp.mcp import message
+from openmcp.model.decision import Permitted
+from openmcp.model.server import Replica, Server
+from openmcp.upstream import redirect
+from openmcp.upstream.deadlines import Deadlines
+from openmcp.upstream.head import HeadTemplate
+from openmcp.upstream.http1 import Connection
+from openmcp.upstream.pool import Pool
+from openmcp.upstream.reply import Reply
+
+REDIRECTS_CAP = 2
+"""How often one exchange follows a 307 or 308."""
+
+_TEMPLATES_CAP = 8192
+"""Heads kept ready; servers and replicas that are gone are forgotten all at once."""
+
+Observe: TypeAlias = Callable[[Replica, bool], None]
+"""Told after each attempt whether the replica did its part."""
+
+
+class Client:
+    """Sends what is permitted; keeps the connections."""
+
+    def __init__(self, *, observe: Observe, tick_s: float = 15.0) -> None:
+        self.observe = observe
+        self.tick_s = tick_s
+        self._pools: dict[str, Pool] = {}
+        self._templates: dict[tuple[str, str], HeadTemplate] = {}
+        self._deadlines: Deadlines | None = None
+        self._is_closed = False
+
+    def send(self, permitted: Permitted, replicas: Sequence[Replica]) -> AbstractAsyncContextManager[Reply]:
+        """The exchange as a context: entered when the answer is there, cut off when left before its end.
+
+        Replicas are tried in order, at most `retry_attempts` of them, the next one only
+        after a connect failed. An answer that is no stream is whole on entry.
+
+        Raises (on entry):
+            Malformed: a header cannot be sent.
+            UpstreamUnreachable: nothing was sent.
+            UpstreamTimeout, OutcomeUnknown: the request was sent and may have run.
+            UpstreamBroken: the answer cannot be used.
+        """
+        return _Sending(self, permitted, replicas)
+
+    def in_flight(self, replica: Replica) -> int:
+        """How many exchanges, streams included, this client has open with the replica."""
+        pool = self._pools.get(replica.url)
+        return pool.in_flight if pool else 0
+
+    async def close(self) -> None:
+        """Close all connections; exchanges under way fail, further ones are refused."""
+        self._is_closed = True
+        await asyncio.gather(*[pool.close() for pool in list(self._pools.values())])
+        if self._deadlines:
+            self._deadlines.close()
+
+    # ------------------------------------------------------------ for one sending
+
+    def pool(self, replica: Replica) -> Pool:
+        """The connections to this replica. Raises: UpstreamUnreachable after `close`."""
+        pool = self._pools.get(replica.url)
+        if pool is None:
+            if self._is_closed:
+                raise errors.UpstreamUnreachable(detail=f"{replica.url}: the client is closed")
+            loop = asyncio.get_running_loop()
+            self._deadlines = self._deadlines or Deadlines(loop)
+            pool = Pool(replica, deadlines=self._deadlines, loop=loop, emptied=self._forget)
+            self._pools[replica.url] = pool
+        return pool
+
+    def template(self, server: Server, replica: Replica) -> HeadTemplate:
+        """The unchanging part of the head for this server and replica."""
+        key = (server.name, replica.url)
+        template = self._templates.get(key)
+        if template is None or template.server is not server:
+            if len(self._templates) >= _TEMPLATES_CAP:
+                self._templates.clear()
+            template = self._templates[key] = HeadTemplate(server, replica)
+        return template
+
+    def _forget(self, pool: Pool) -> None:
+        self._pools.pop(pool.replica.url, None)
+
+
+class _Sending:
+    """One exchange, from the first attempt until its context is left."""
+
+    __slots__ = ("_client", "_connection", "_permitted", "_pool", "_replicas", "_reply")
+
+    def __init__(self, client: Client, permitted: Permitted, replicas: Sequence[Replica]) -> None:
+        self._client = client
+        self._permitted = permitted
+        self._replicas = replicas
+        self._pool: Pool | None = None
+        self._connection: Connection | None = None
+        self._reply: Reply | None = None
+
+    async def __aenter__(self) -> Reply:
+        server = self._permitted.server
+        failure = errors.UpstreamUnreachable(detail=f"{server.name}: there is no replica to send to")
+        for replica in self._replicas[: server.retry_attempts]:
+            pool = self._pool = self._client.pool(replica)
+            pool.in_flight += 1
+            try:
+                return await self._ask(pool)
+            except errors.UpstreamUnreachable as error:
+                self._leave()
+                failure = error
+            except BaseException:
+                # Cancelled while waiting: nobody else would cut the exchange off.
+                self._leave()
+                raise
+        raise failure
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._connection and self._reply:
+            self._connection.abandon(self._reply)
+            self._connection = None
+        pool, self._pool = self._pool, None
+        if pool:
+            pool.in_flight -= 1
+            pool.tidy()
+
+    async def _ask(self, pool: Pool) -> Reply:
+        """The final answer of one replica, after following its redirects to itself."""
+        permitted = self._permitted
+        template = self._client.template(permitted.server, pool.replica)
+        body = message.encode(permitted.message) if permitted.message is not None else None
+        target = pool.replica.target
+        for _ in range(1 + REDIRECTS_CAP):
+            data = template.render(permitted.http_method, target, headers=permitted.headers, body=body)
+            reply = await self._exchange(pool, data)
+            if not 300 <= reply.status < 400:
+                return reply
+            target = redirect.target(reply, target, hosts=template.sent_hosts(permitted.headers))
+        raise errors.UpstreamBroken(detail=f"{pool.replica.url}: more than {REDIRECTS_CAP} redirects")
+
+    async def _exchange(self, pool: Pool, data: bytes) -> Reply:
+        client, server, replica = self._client, self._permitted.server, pool.replica
+        try:
+            connection = pool.take() or await pool.dial(server.timeouts.connect_s)
+            reply = Reply(replica, server, loop=pool.loop, tick_s=client.tick_s)
+            self._connection, self._reply = connection, reply
+            connection.begin(reply, data, server=server)
+            await reply.settled()
+        except errors.UpstreamFailed:
+            client.observe(replica, False)
+            raise
+        client.observe(replica, reply.status < 500)
+        return reply
