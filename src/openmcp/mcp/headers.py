@@ -9,36 +9,42 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from openmcp.errors import HeaderMismatch, HeadersTooLarge, InvalidParams, Malformed
 from openmcp.mcp import methods
 from openmcp.mcp.message import Json, JsonObject, Kind, Message
 from openmcp.mcp.revisions import META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION, REVISIONS, Revision
 
-# As they are sent.
-MCP_SESSION_ID: Final = "Mcp-Session-Id"
-MCP_PROTOCOL_VERSION: Final = "MCP-Protocol-Version"
-MCP_METHOD: Final = "Mcp-Method"
-MCP_NAME: Final = "Mcp-Name"
-MCP_PARAM_PREFIX: Final = "Mcp-Param-"
-LAST_EVENT_ID: Final = "Last-Event-ID"
-ACCEPT: Final = "Accept"
-CONTENT_TYPE: Final = "Content-Type"
+# In lower case, as `Request.headers` has them and as HTTP/2 sends them; no reader minds the case.
+MCP_SESSION_ID: Final = "mcp-session-id"
+MCP_PROTOCOL_VERSION: Final = "mcp-protocol-version"
+MCP_METHOD: Final = "mcp-method"
+MCP_NAME: Final = "mcp-name"
+MCP_PARAM_PREFIX: Final = "mcp-param-"
+LAST_EVENT_ID: Final = "last-event-id"
+ACCEPT: Final = "accept"
+ALLOW: Final = "allow"
+CONTENT_TYPE: Final = "content-type"
+CACHE_CONTROL: Final = "cache-control"
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 BAGGAGE: Final = "baggage"
-WWW_AUTHENTICATE: Final = "WWW-Authenticate"
-RETRY_AFTER: Final = "Retry-After"
+WWW_AUTHENTICATE: Final = "www-authenticate"
+RETRY_AFTER: Final = "retry-after"
 
-# As they are looked up: `Request.headers` has names in lower case.
-SESSION_ID_KEY: Final = MCP_SESSION_ID.lower()
-PROTOCOL_VERSION_KEY: Final = MCP_PROTOCOL_VERSION.lower()
-METHOD_KEY: Final = MCP_METHOD.lower()
-NAME_KEY: Final = MCP_NAME.lower()
-PARAM_PREFIX_KEY: Final = MCP_PARAM_PREFIX.lower()
-LAST_EVENT_ID_KEY: Final = LAST_EVENT_ID.lower()
-SINGLE: Final = frozenset({SESSION_ID_KEY, PROTOCOL_VERSION_KEY, METHOD_KEY, NAME_KEY, LAST_EVENT_ID_KEY})
+CANONICAL: Final[Mapping[str, str]] = {
+    MCP_SESSION_ID: "Mcp-Session-Id",
+    MCP_PROTOCOL_VERSION: "MCP-Protocol-Version",
+    MCP_METHOD: "Mcp-Method",
+    MCP_NAME: "Mcp-Name",
+    MCP_PARAM_PREFIX: "Mcp-Param-",
+    LAST_EVENT_ID: "Last-Event-ID",
+}
+"""Names as the specification spells them, for what people read."""
+
+SINGLE: Final = frozenset({MCP_SESSION_ID, MCP_PROTOCOL_VERSION, MCP_METHOD, MCP_NAME, LAST_EVENT_ID})
 """Headers that mean one value: coming twice, two readers could take different ones."""
 
 JSON: Final = "application/json"
@@ -62,6 +68,8 @@ _MIRRORED_IF_PRESENT: Final[Mapping[str, str]] = {
     methods.TASKS_RESULT: "taskId",
 }
 """The tasks extension; some clients leave the header out."""
+
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 _PLAIN = re.compile(r"[\x20-\x7e]*")
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
@@ -116,30 +124,18 @@ def check_envelope(headers: Mapping[str, str], message: Message, revision: Revis
     if message.kind is Kind.REQUEST:
         _check_meta(declared)
     if message.kind is Kind.REQUEST or version is not None:
-        _check_equal(headers, PROTOCOL_VERSION_KEY, version)
-    if message.kind is Kind.REQUEST or METHOD_KEY in headers:
-        _check_equal(headers, METHOD_KEY, message.method)
+        _check_equal(headers, MCP_PROTOCOL_VERSION, version)
+    if message.kind is Kind.REQUEST or MCP_METHOD in headers:
+        _check_equal(headers, MCP_METHOD, message.method)
     _check_name(headers, message)
 
 
 def param_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the `Mcp-Param-*` headers, names in lower case. Raises: HeadersTooLarge."""
-    found = {name: value for name, value in headers.items() if name.startswith(PARAM_PREFIX_KEY)}
+    found = {name: value for name, value in headers.items() if name.startswith(MCP_PARAM_PREFIX)}
     if len(found) > PARAM_COUNT or sum(len(name) + len(value) for name, value in found.items()) > PARAM_BYTES:
         raise HeadersTooLarge(detail="too many or too long Mcp-Param headers")
     return found
-
-
-def unknown_params(headers: Mapping[str, str], param_map: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, str], ...]:
-    """Return the `Mcp-Param-*` headers that no definition declares: forwarded as they are.
-
-    Raises: HeadersTooLarge; HeaderMismatch, if one cannot be decoded.
-    """
-    declared = {name.lower() for name in param_map}
-    unknown = tuple((name, value) for name, value in param_headers(headers).items() if name not in declared)
-    for _, value in unknown:
-        decode_value(value)
-    return unknown
 
 
 def check_params(headers: Mapping[str, str], arguments: JsonObject, param_map: Mapping[str, tuple[str, ...]]) -> None:
@@ -174,7 +170,7 @@ def param_map(input_schema: JsonObject) -> Mapping[str, tuple[str, ...]]:
             if not path or token is None or token.lower() in seen:
                 return {}
             seen.add(token.lower())
-            declared[MCP_PARAM_PREFIX + token] = path
+            declared[CANONICAL[MCP_PARAM_PREFIX] + token] = path
         stack.extend(_subschemas(path, schema))
     return declared
 
@@ -182,31 +178,46 @@ def param_map(input_schema: JsonObject) -> Mapping[str, tuple[str, ...]]:
 def routing_headers(
     message: Message | None,
     revision: Revision,
-    *,
-    param_map: Mapping[str, tuple[str, ...]] | None = None,
-    unknown_params: tuple[tuple[str, str], ...] = (),
+    param_map: Mapping[str, tuple[str, ...]] = _NONE,
+    unknown_params: Mapping[str, str] = _NONE,
 ) -> tuple[tuple[str, str], ...]:
-    """Return the `Mcp-*` headers that go upstream with this very message, without the session's.
+    """Return the `Mcp-*` headers that go upstream with this very message, but not the session's.
 
-    In the legacy era that is the version alone, and not with `initialize`, which negotiates it.
+    Of `unknown_params` only those pass that `param_map` does not declare: what is declared
+    is made from the arguments. In the legacy era the version is the only header, and does
+    not go with `initialize`, which negotiates it. Raises: HeadersTooLarge, HeaderMismatch.
     """
-    version = (MCP_PROTOCOL_VERSION, revision.version)
+    version = (CANONICAL[MCP_PROTOCOL_VERSION], revision.version)
     if not revision.is_modern:
         is_negotiated = message is None or message.method != methods.INITIALIZE
         return (version,) if revision.has_version_header and is_negotiated else ()
     if message is None:
         return (version,)
-    made = [version, (MCP_METHOD, encode_value(message.method))]
+    made = [version, (CANONICAL[MCP_METHOD], encode_value(message.method))]
     field = _MIRRORED.get(message.method) or _MIRRORED_IF_PRESENT.get(message.method, "")
     name = message.params.get(field)
     if isinstance(name, str):
-        made.append((MCP_NAME, encode_value(name)))
-    arguments = message.params.get("arguments")
-    for header, path in (param_map or {}).items():
-        text = _rendered(_argument(arguments, path))
-        if text is not None:
-            made.append((header, encode_value(text)))
-    return (*made, *unknown_params)
+        made.append((CANONICAL[MCP_NAME], encode_value(name)))
+    if param_map:
+        made += _declared(message.params.get("arguments"), param_map)
+    if unknown_params:
+        made += _undeclared(unknown_params, param_map)
+    return tuple(made)
+
+
+def _declared(arguments: Json, param_map: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    rendered = ((name, _rendered(_argument(arguments, path))) for name, path in param_map.items())
+    return [(name, encode_value(text)) for name, text in rendered if text is not None]
+
+
+def _undeclared(headers: Mapping[str, str], param_map: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    declared = {name.lower() for name in param_map}
+    # Encoded anew: what cannot be decoded is refused, and nothing but visible ASCII leaves.
+    return [
+        (name, encode_value(decode_value(value)))
+        for name, value in param_headers(headers).items()
+        if name not in declared
+    ]
 
 
 def _is_legacy(version: Json) -> bool:
@@ -226,9 +237,9 @@ def _check_meta(declared: Json) -> None:
 def _check_equal(headers: Mapping[str, str], key: str, expected: Json) -> None:
     value = headers.get(key)
     if value is None:
-        raise HeaderMismatch(f"The header {key} is missing.")
+        raise HeaderMismatch(f"The header {CANONICAL[key]} is missing.")
     if decode_value(value) != expected:
-        raise HeaderMismatch(f"The header {key} does not agree with the body.")
+        raise HeaderMismatch(f"The header {CANONICAL[key]} does not agree with the body.")
 
 
 def _check_name(headers: Mapping[str, str], message: Message) -> None:
@@ -236,10 +247,10 @@ def _check_name(headers: Mapping[str, str], message: Message) -> None:
     if field is not None:
         expected = message.params.get(field)
         # Without the name the request is refused for that; there is nothing to compare.
-        if expected is not None or NAME_KEY in headers:
-            _check_equal(headers, NAME_KEY, expected)
-    elif message.method in _MIRRORED_IF_PRESENT and NAME_KEY in headers:
-        _check_equal(headers, NAME_KEY, message.params.get(_MIRRORED_IF_PRESENT[message.method]))
+        if expected is not None or MCP_NAME in headers:
+            _check_equal(headers, MCP_NAME, expected)
+    elif message.method in _MIRRORED_IF_PRESENT and MCP_NAME in headers:
+        _check_equal(headers, MCP_NAME, message.params.get(_MIRRORED_IF_PRESENT[message.method]))
 
 
 def _annotation(schema: JsonObject) -> str | None:

@@ -54,6 +54,9 @@ TASKS_CHANGED: Final = "notifications/tasks"
 CONNECTING: Final = frozenset({INITIALIZE, SERVER_DISCOVER})
 """Methods by which an agent connects: here HTTP statuses are understood and cost no session."""
 
+USES: Final = frozenset({TOOLS_CALL, PROMPTS_GET, RESOURCES_READ, RESOURCES_SUBSCRIBE, COMPLETION_COMPLETE})
+"""Methods that use one subject, whose definition must therefore exist."""
+
 
 class SubjectKind(StrEnum):
     """What kind of thing a message accesses."""
