@@ -99,12 +99,15 @@ class Store(Protocol):
 
     async def open(self) -> None:
         """Get ready. Raises: StoreUnavailable."""
+        ...
 
     async def close(self) -> None:
         """Finish accepted writes, wake watchers with their end, release everything. May be repeated."""
+        ...
 
     async def get(self, ns: str, key: str) -> Item | None:
         """Return the live item, or `None`."""
+        ...
 
     async def put(
         self,
@@ -122,12 +125,14 @@ class Store(Protocol):
         would survive a loss of power, where the backend is able to.
         Raises: StoreConflict when the item is not as `if_version` demands.
         """
+        ...
 
     async def delete(self, ns: str, key: str, *, if_version: Version | None = None) -> bool:
         """Remove the item and return whether there was one.
 
         Raises: StoreConflict when `if_version` is given and the item is another, or gone.
         """
+        ...
 
     async def add(self, ns: str, key: str, delta: int, *, ttl_s: float | None = None) -> int:
         """Return the counter after adding; an absent one counts from 0.
@@ -135,9 +140,11 @@ class Store(Protocol):
         `ttl_s` counts from the first `add`: later ones keep the end, so a counter is a fixed window.
         `get` gives it as decimal digits. Raises: StoreConflict when the item is no counter.
         """
+        ...
 
     async def scan(self, ns: str, prefix: str = "", *, limit: int = 100, cursor: str | None = None) -> Page:
         """Return up to `limit` (at most `MAX_SCAN`) items whose key begins with `prefix`."""
+        ...
 
     def watch(self, ns: str, prefix: str = "") -> AsyncIterator[str]:
         """Yield keys that were written or deleted since the first step of the iteration.
@@ -146,14 +153,16 @@ class Store(Protocol):
         says "something changed, look yourself". Ends when the store closes. The watch is in
         force when `__anext__` was awaited once; whoever needs to be sure also polls.
         """
+        ...
 
     async def health(self) -> Health:
         """Return whether the store can be read and written now; never raises."""
+        ...
 
 
 def check(key: str, value: bytes = b"") -> None:
     """Raise `ValueError` for what no store takes."""
-    if not key or len(key) > MAX_KEY_BYTES or not key.isascii() and len(key.encode()) > MAX_KEY_BYTES:
+    if not key or len(key) > MAX_KEY_BYTES or (not key.isascii() and len(key.encode()) > MAX_KEY_BYTES):
         raise ValueError("a key has 1 to 1024 bytes")
     if len(value) > MAX_VALUE_BYTES:
         raise ValueError("a value has at most 256 KiB")

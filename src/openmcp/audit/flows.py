@@ -1,0 +1,57 @@
+"""`Flows`: what a person replays as one.
+
+In the legacy era the session; else what one principal does on one server without a long
+pause. Used by the recorder only. Raw session ids are bearer secrets: they are looked up
+here and leave as keyed digests.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from typing import Final
+
+IDLE_S: Final = 300.0
+_CAPACITY: Final = 20_000
+"""Entries of each table; the oldest go first. A lost flow only splits in two, a lost digest is made again."""
+
+_MAX_CACHED_CHARS: Final = 512
+"""Longer ids are no session's: they are not worth the memory."""
+
+
+class Flows:
+    """Names flows; called from one thread."""
+
+    def __init__(
+        self, hashing: Callable[[str, bytes], bytes], *, idle_s: float = IDLE_S, capacity: int = _CAPACITY
+    ) -> None:
+        self._hashing = hashing
+        self._idle_ns = int(idle_s * 1e9)
+        self._capacity = capacity
+        self._digests: dict[str, str] = {}
+        self._running: dict[tuple[str, str], tuple[str, int]] = {}
+
+    def digest(self, session_id: str) -> str:
+        """Return the keyed digest by which records name a session."""
+        digest = self._digests.get(session_id)
+        if digest is None and len(session_id) > _MAX_CACHED_CHARS:
+            return self.secret("audit-session", session_id.encode())
+        if digest is None:
+            if len(self._digests) >= self._capacity:
+                del self._digests[next(iter(self._digests))]
+            digest = self._digests[session_id] = self.secret("audit-session", session_id.encode())
+        return digest
+
+    def secret(self, purpose: str, data: bytes) -> str:
+        """Return the keyed digest of anything that must not be written raw."""
+        return urlsafe_b64encode(self._hashing(purpose, data)).rstrip(b"=").decode()
+
+    def of_principal(self, binding: str, server: str, *, exchange: str, now_ns: int) -> str:
+        """Return the flow of an exchange without a session; the first one gives it its name."""
+        key = (binding, server)
+        # Taken out and put back, so that the first entry is always the one idle for longest.
+        flow, last_ns = self._running.pop(key, (exchange, now_ns))
+        if now_ns - last_ns > self._idle_ns:
+            flow = exchange
+        if len(self._running) >= self._capacity:
+            del self._running[next(iter(self._running))]
+        self._running[key] = (flow, now_ns)
+        return flow
