@@ -6,6 +6,7 @@ an operator does: a file, a command, a signal, `/readyz`.
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ import yaml
 from tests.support.processes import Process, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = ROOT / ".venv" / "bin" / "openmcp"
+# Another build can be named, to hold it to the same tests.
+COMMAND = os.environ.get("OPENMCP_COMMAND") or str(ROOT / ".venv" / "bin" / "openmcp")
 READY_TIMEOUT_S = 30.0
 
 Document: TypeAlias = Mapping[str, Any]
@@ -120,7 +122,7 @@ def running_gateway(
     }
     config = folder / "gateway.yaml"
     config.write_text(yaml.safe_dump_all([document("GatewayConfig", "test", {**base, **(spec or {})}), *documents]))
-    process = Process([str(COMMAND), "serve", "--config", str(config)], output=folder / "gateway.log", cwd=folder)
+    process = Process([COMMAND, "serve", "--config", str(config)], output=folder / "gateway.log", cwd=folder)
     gateway = Gateway(
         origin=f"http://127.0.0.1:{public}",
         admin=f"http://127.0.0.1:{admin}",
