@@ -209,6 +209,22 @@ class UnknownMethod(Refused):
     sentence = "Method not found"
 
 
+class LegacyOnly(Refused):
+    """Modern clients probe with `server/discover`; this answer lets them fall back to `initialize`."""
+
+    kind = "legacy-only"
+    code = -32601
+    sentence = "Method not found: this server speaks revisions with sessions only; send initialize."
+
+
+class NotAcceptable(Refused):
+    """A GET that does not accept an event stream."""
+
+    kind = "not-acceptable"
+    status = 406
+    sentence = "Accept text/event-stream to open a stream."
+
+
 class Unauthenticated(Refused):
     """No credential, or one that does not verify. One answer for all causes."""
 
@@ -276,6 +292,17 @@ class Withheld(Refused):
     code = -31004
     form = Form.OUTCOME
     sentence = "The call ran, but its output is withheld by policy."
+
+
+class Dropped(OpenMCPError):
+    """A message of a server does not reach the agent; the exchange goes on without it."""
+
+    kind = "dropped"
+
+    def __init__(self, detail: str, *, answer: object = None) -> None:
+        """`answer`: the message that tells the server so, where it waits for one; `None` otherwise."""
+        super().__init__(detail=detail)
+        self.answer = answer
 
 
 class UpstreamFailed(OpenMCPError):

@@ -80,5 +80,7 @@ class Agent:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-ANONYMOUS = Agent(name="anonymous", principal=Principal(id="anonymous", source="", method="anonymous", trust=Trust.ANONYMOUS))
+ANONYMOUS = Agent(
+    name="anonymous", principal=Principal(id="anonymous", source="", method="anonymous", trust=Trust.ANONYMOUS)
+)
 """The one agent for all who presented no credential, where a server admits them."""

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from openmcp.mcp.message import Message
-from openmcp.mcp.revisions import Revision
+from openmcp.mcp import methods
+from openmcp.mcp.message import Kind, Message
 from openmcp.model.agent import Agent
+from openmcp.model.arrival import Arrival
 from openmcp.model.content import ContentRule
 from openmcp.model.grant import Grant
 from openmcp.model.server import Server
@@ -76,21 +77,40 @@ class Permitted:
     """
 
     server: Server
-    revision: Revision
-    http_method: str
-    """`POST`, `GET` or `DELETE`."""
+    arrival: Arrival
+    headers: tuple[tuple[str, str], ...] = ()
+    """What goes upstream beside framing, host and credentials."""
 
     agent: Agent | None = None
     """`None`: the gateway itself asks."""
 
-    message: Message | None = None
-    """`None` for GET and DELETE."""
-
-    session: Session | None = None
     decision: Decision | None = None
-    """`None` where the gateway itself asks, and for GET and DELETE, which carry no message."""
-
-    headers: tuple[tuple[str, str], ...] = ()
-    """What goes upstream beside framing, host and credentials."""
+    """`None` where the gateway itself asks."""
 
     grants: tuple[Grant, ...] = ()
+
+    @property
+    def http_method(self) -> str:
+        """`POST`, `GET` or `DELETE`."""
+        return self.arrival.http_method
+
+    @property
+    def message(self) -> Message | None:
+        """What is sent; `None` for GET and DELETE."""
+        return self.arrival.message
+
+    @property
+    def session(self) -> Session | None:
+        """The legacy session it belongs to."""
+        return self.arrival.session
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether this is an `initialize`: answered as one body, because the session id goes before its result."""
+        return self.arrival.method == methods.INITIALIZE
+
+    @property
+    def is_request(self) -> bool:
+        """Whether an answer is awaited."""
+        message = self.arrival.message
+        return message is not None and message.kind is Kind.REQUEST

@@ -1,0 +1,1 @@
+"""Asks humans, and remembers the answer for a set time."""

@@ -1,0 +1,151 @@
+"""The way of one exchange through OpenMCP, from top to bottom. Read this file first.
+
+An exchange is one HTTP request of an agent and all that comes back for it. Each step asks one question, and the first
+"no" ends the exchange as a refusal. The order is a security property; the reason for it stands beside it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from openmcp.approvals.approvals import Approvals
+from openmcp.audit.recorder import Direction, Record, Recorder
+from openmcp.errors import Dropped, OpenMCPError, OutcomeUnknown
+from openmcp.identity.chain import IdentityChain
+from openmcp.inspection.inspector import Inspector
+from openmcp.mcp.headers import MCP_SESSION_ID
+from openmcp.mcp.message import Message, parse, read
+from openmcp.model.arrival import Arrival
+from openmcp.model.decision import Permitted
+from openmcp.model.grant import Grant
+from openmcp.model.http import Request, Wire
+from openmcp.model.responder import Responder
+from openmcp.model.server import Replica, Server
+from openmcp.policy.policy import Policy
+from openmcp.routing.headers import own_headers, upstream_headers
+from openmcp.routing.routing import Routing
+from openmcp.upstream import verdict
+from openmcp.upstream.client import Client
+from openmcp.upstream.reply import Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The stages of one snapshot, in the order in which an exchange meets them."""
+
+    recorder: Recorder
+    routing: Routing
+    identity: IdentityChain
+    policy: Policy
+    inspector: Inspector
+    approvals: Approvals
+    upstream: Client
+    newest: Callable[[], "Gateway"]
+    """The gateway of the newest snapshot, which decides on whatever comes late."""
+
+    async def exchange(self, request: Request, wire: Wire) -> None:
+        """Carry one request through, and write what comes back to `wire`."""
+        responder = Responder(wire, request)
+        try:
+            record = await self.recorder.open(request)  # No record, no exchange.
+        except OpenMCPError as error:
+            responder.refuse(error)
+            return
+        responder.exchange_id = record.id
+        try:
+            permitted = await self.admit(request, responder, record)
+            await self._forward(permitted, responder, record)
+        except OpenMCPError as error:
+            record.refused(error, responder.refuse(error))
+        except asyncio.CancelledError:
+            responder.interrupt(OutcomeUnknown())
+            raise
+        finally:
+            record.close(status=responder.status)
+
+    async def admit(self, request: Request, responder: Responder, record: Record) -> Permitted:
+        """Return the proof that the request may be forwarded; every "no" is raised."""
+        # Route before identity: a 401 has to name the metadata of *this* server (RFC 9728).
+        server = self.routing.match(request)
+        record.routed(server)
+        agent = await self.identity.identify(request, server)
+        record.identified(agent)
+
+        # What is read here is decided on, and its re-serialisation is sent: there is no second reading.
+        message = responder.message = parse(request.body) if request.method == "POST" else None
+        record.received(message)
+        arrival = await self.routing.arrive(request, message, server=server, agent=agent)
+        responder.revision = arrival.revision
+        record.arrived(arrival)
+
+        decision = self.policy.authorize(agent, server, arrival)
+        responder.decision_id = record.decision(decision, message)
+        arrival = self.policy.enforce(decision, agent, server=server, arrival=arrival)
+        # Definitions come after authorization: before it, a mismatch would tell what exists.
+        definition = await self.routing.definition(request, server, agent=agent, arrival=arrival)
+
+        # Inspect before a human is asked: nobody is woken for what a rule blocks, and what is approved is what is sent.
+        inspected = self.inspector.request(arrival, decision.request_rules)
+        if inspected is not arrival:
+            again = self.policy.authorize(agent, server, inspected)
+            arrival = self.policy.enforce(again, agent, server=server, arrival=inspected)
+
+        grants: tuple[Grant, ...] = ()
+        if decision.needs_approval:
+            grants = await self.approvals.obtain(agent, server, arrival=arrival, decision=decision, tick=responder.tick)
+            if self.newest() is not self:
+                # The world has changed while a human was thinking: every question is asked again.
+                return await self.newest().admit(request, responder, record)
+        sent = upstream_headers(request, arrival, definition)
+        return Permitted(server, arrival, sent, agent=agent, decision=decision, grants=grants)
+
+    async def _forward(self, permitted: Permitted, responder: Responder, record: Record) -> None:
+        """Send what is permitted, and pass on what comes back: one body, or a stream event by event."""
+        responder.sending(permitted)
+        record.sending()
+        async with self.upstream.send(permitted, self.routing.candidates(permitted)) as reply:
+            record.answered(reply.replica, reply.status)
+            if verdict.ends_session(permitted, reply):
+                await self.routing.closed(permitted)
+            verdict.check(permitted, reply)
+            if reply.is_stream and not permitted.is_opening:
+                await self._relay(reply, permitted, responder, record)
+                return
+            answer = await verdict.answer(permitted, reply)
+            message = await self._return(answer, permitted, reply.replica, record) if answer is not None else None
+            given = reply.header(MCP_SESSION_ID)
+            session_id = await self.routing.opened(permitted, reply.replica, message=message, session_id=given)
+            responder.whole(reply.status, message, session_id=session_id, allow=reply.header("allow"))
+
+    async def _relay(self, reply: Reply, permitted: Permitted, responder: Responder, record: Record) -> None:
+        responder.open_stream()
+        async for event in reply.events():
+            self.newest().policy.require_still(permitted)
+            if event is None:
+                responder.comment()
+                continue
+            message = await self._return(read(event.data), permitted, reply.replica, record) if event.data else None
+            await responder.event(message, self.routing.event_id(event.id, permitted), event.retry)
+        responder.end()
+
+    async def _return(self, message: Message, permitted: Permitted, replica: Replica, record: Record) -> Message | None:
+        """Return what the agent may see of a server's message; `None` if nothing."""
+        record.message(Direction.SERVER_TO_GATEWAY, message)
+        newest = self.newest()
+        try:
+            expected = self.routing.expect(message, permitted)
+            reviewed = newest.policy.review(expected, permitted)
+            inspected = newest.inspector.response(reviewed, permitted)
+            return self.routing.leave(inspected, permitted, replica)
+        except Dropped as dropped:
+            record.dropped(Direction.SERVER_TO_GATEWAY, dropped.detail, message)
+            if isinstance(dropped.answer, Message):
+                refusal = own(permitted.server, replace(permitted.arrival, message=dropped.answer))
+                async with self.upstream.send(refusal, (replica,)):
+                    pass
+            return None
+
+
+def own(server: Server, arrival: Arrival) -> Permitted:
+    """Return the proof for what the gateway itself sends: probes, a "no" to a server's request, a session's end."""
+    return Permitted(server, arrival, own_headers(arrival))

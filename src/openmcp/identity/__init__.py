@@ -1,0 +1,1 @@
+"""Which agent is this, and who vouches for it?"""

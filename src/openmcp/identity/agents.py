@@ -1,0 +1,36 @@
+"""Which configured agent a principal is, and the sources of a snapshot made ready. Called by the runtime."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from openmcp import plugins
+from openmcp.config.snapshot import AgentSpec, SourceSpec
+from openmcp.identity.chain import IdentityChain
+from openmcp.identity.source import IdentitySource
+from openmcp.model.agent import ANONYMOUS, Agent
+
+
+def identity_chain(sources: Iterable[SourceSpec], agents: Sequence[AgentSpec]) -> IdentityChain:
+    """Return the chain of all sources; each is loaded by its method's name from the plugin table."""
+    return IdentityChain((_made(source, agents) for source in sources), agents_by_principal(agents))
+
+
+def agents_by_principal(agents: Iterable[AgentSpec]) -> Mapping[str, Agent]:
+    """Return the configured agents under the ids of the principals that they are."""
+    found: dict[str, Agent] = {}
+    for spec in agents:
+        agent = Agent(
+            name=spec.name,
+            principal=ANONYMOUS.principal,
+            is_configured=True,
+            owner=spec.owner,
+            groups=spec.groups,
+            labels=spec.labels,
+        )
+        found |= {f"key:{identity.source}:{identity.id}": agent for identity in spec.identities}
+    return found
+
+
+def _made(spec: SourceSpec, agents: Sequence[AgentSpec]) -> IdentitySource:
+    factory = plugins.load("identity_source", spec.method)
+    source: IdentitySource = factory.from_spec(spec, agents)
+    return source

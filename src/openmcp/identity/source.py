@@ -1,0 +1,48 @@
+"""What every identity source is: a question with three answers.
+
+Each source says *not present* (the next one is asked), *verified* (stop), or *invalid*
+(refused at once, never a weaker source). Built-ins and plugins fill the same Protocol.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from openmcp.model.agent import Principal
+from openmcp.model.http import Request
+from openmcp.model.server import Server
+
+
+class Absent(Enum):
+    """Nothing of this source's kind was presented."""
+
+    ABSENT = "not present"
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A credential of this source's kind was presented and does not verify."""
+
+    why: str
+    """For the record only."""
+
+
+Verdict = Principal | Invalid | Absent
+
+
+class IdentitySource(Protocol):
+    """One trusted way to learn who the agent is."""
+
+    @property
+    def name(self) -> str:
+        """Name of the `IdentitySource` resource."""
+        ...
+
+    @property
+    def headers(self) -> frozenset[str]:
+        """Lower-case names of the headers that carry its credentials."""
+        ...
+
+    async def verify(self, request: Request, server: Server) -> Verdict:
+        """Say whether the request carries a credential of this kind, and whose it is."""
+        ...

@@ -1,0 +1,1 @@
+"""Finds and removes what must not pass: `inspect(message, content rules)`."""

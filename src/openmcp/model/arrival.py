@@ -1,0 +1,45 @@
+"""A request of an agent as its server shall see it, and where it must go. Made by `routing/`."""
+
+from dataclasses import dataclass
+
+from openmcp.mcp import methods
+from openmcp.mcp.message import Message
+from openmcp.mcp.methods import Subject
+from openmcp.mcp.revisions import Revision
+from openmcp.model.origin import Origin
+from openmcp.model.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What was asked, with the gateway's own seals opened."""
+
+    http_method: str
+    """`POST`, `GET` or `DELETE`."""
+
+    revision: Revision
+    message: Message | None = None
+    """`None` for GET and DELETE, which carry none."""
+
+    method: str = ""
+    """What policy decides on: the message's method; for a reply, the method of the request that it answers."""
+
+    subjects: tuple[Subject, ...] = ()
+    session: Session | None = None
+    origin: Origin | None = None
+    """The request that the answer belongs to; `None` where none is at hand (a plain GET stream, a notification)."""
+
+    bound_to: str | None = None
+    """URL of the one replica that must serve this; `None` = any."""
+
+    round: int = 0
+    """Round of a multi-round call; 0 for its first request."""
+
+    last_event_id: str | None = None
+    """The upstream's own event id from which a stream is resumed."""
+
+    @property
+    def subject(self) -> Subject | None:
+        """The one subject that is accessed; `None` where there is none, or a list of them (subscriptions)."""
+        is_list = self.method == methods.SUBSCRIPTIONS_LISTEN
+        return self.subjects[0] if len(self.subjects) == 1 and not is_list else None

@@ -1,0 +1,150 @@
+"""The answer of one exchange in protocol form: one JSON body, or a stream of events.
+
+Made by the gateway for every exchange; turns refusals into the form that fits what
+was already written. Knows the wire and the protocol, and nothing of why.
+"""
+
+from openmcp.errors import OpenMCPError, OutcomeUnknown
+from openmcp.mcp import headers, refusals, sse
+from openmcp.mcp.message import Kind, Message, encode, parse
+from openmcp.mcp.revisions import LATEST_LEGACY, Revision
+from openmcp.model.decision import Permitted
+from openmcp.model.http import Request, Wire
+
+_JSON = (("Content-Type", headers.JSON), ("Cache-Control", "no-store"))
+_STREAM = (
+    ("Content-Type", headers.EVENT_STREAM),
+    ("Cache-Control", "no-cache, no-transform"),
+    ("X-Accel-Buffering", "no"),
+)
+
+
+class Responder:
+    """Answers one exchange."""
+
+    def __init__(self, wire: Wire, request: Request) -> None:
+        self._wire = wire
+        self._request = request
+        self._is_resumable = False
+        self.exchange_id = ""
+        self.decision_id = ""
+        self.message: Message | None = None
+        """The request being answered, once it was read."""
+
+        self.revision: Revision = LATEST_LEGACY
+        self.is_stream = False
+        self.is_answered = False
+        """Whether the response to the agent's request was written."""
+
+        self.status = 0
+        """HTTP status that was written; 0 = none yet."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is still there."""
+        return self._wire.is_open
+
+    def tick(self, text: str) -> None:
+        """Show that a human was asked: the answer becomes a stream, so that the agent can wait for it."""
+        if not self.is_stream:
+            self.open_stream()
+        self.comment()
+
+    def sending(self, permitted: Permitted) -> None:
+        """From now on the server may be at work: in the legacy era it goes on when the client leaves."""
+        self._wire.outlives_client = permitted.is_request and not permitted.arrival.revision.is_modern
+
+    def whole(
+        self, status: int, message: Message | None, *, session_id: str | None = None, allow: str | None = None
+    ) -> None:
+        """Answer with one message, or none (202, 204); as the last event where a stream was begun."""
+        if message is None and self._awaits_answer:
+            self.refuse(OutcomeUnknown())
+            return
+        if self.is_stream:
+            self._wire.write(sse.encode(encode(message)) if message is not None else b"")
+            self.is_answered = True
+            self._wire.end()
+            return
+        extra = (*_named(headers.MCP_SESSION_ID, session_id), *_named("Allow", allow))
+        self.status, self.is_answered = status, True
+        body = encode(message) if message is not None else b""
+        self._wire.respond(status, (*_JSON, *extra) if body else extra, body)
+
+    def open_stream(self) -> None:
+        """Begin a stream of events; a comment follows the head at once, so that no proxy holds it back."""
+        if not self.is_stream:
+            self.status, self.is_stream = 200, True
+            self._wire.begin(200, _STREAM)
+            self._wire.write(sse.COMMENT)
+
+    async def event(self, message: Message | None, event_id: str | None = None, retry: int | None = None) -> None:
+        """Write one event, and wait while the client reads slower than we write.
+
+        An event without a message still carries its id and `retry`: clients resume from it.
+        """
+        if message is None and event_id is None and retry is None:
+            return
+        if event_id is not None:
+            # From here on the client can resume elsewhere, and its upstream stream must be free for that.
+            self._is_resumable, self._wire.outlives_client = True, False
+        if message is not None and message.kind.is_reply:
+            self.is_answered = True
+        self._wire.write(sse.encode(encode(message) if message is not None else b"", id=event_id, retry=retry))
+        await self._wire.drain()
+
+    def comment(self) -> None:
+        """Show that the stream is alive."""
+        self._wire.write(sse.COMMENT)
+
+    def end(self) -> None:
+        """End the stream cleanly; a request that was not answered learns that its outcome is unknown."""
+        if self._awaits_answer and not self._is_resumable:
+            self._write_refusal(OutcomeUnknown())
+        self._wire.end()
+
+    def refuse(self, error: OpenMCPError) -> int:
+        """Say no in the form that fits, and return the HTTP status that the agent saw."""
+        if self.is_stream:
+            self._write_refusal(error)
+            self._wire.end()
+        elif not self.status:
+            message = self.message or self._peek()
+            form = refusals.refusal(
+                error, message, self.revision, exchange_id=self.exchange_id, decision_id=self.decision_id
+            )
+            self.status = form.status
+            self._wire.respond(form.status, form.headers, form.body)
+        return self.status
+
+    def interrupt(self, error: OpenMCPError) -> None:
+        """End at once without waiting: the exchange is being cancelled and the client may still be there."""
+        if self.is_stream:
+            self.end()
+        else:
+            self.refuse(error)
+
+    @property
+    def _awaits_answer(self) -> bool:
+        return not self.is_answered and self.message is not None and self.message.kind is Kind.REQUEST
+
+    def _write_refusal(self, error: OpenMCPError) -> None:
+        if self.message is not None and self._awaits_answer:
+            self.is_answered = True
+            body = refusals.in_stream(
+                error, self.message, self.revision, exchange_id=self.exchange_id, decision_id=self.decision_id
+            )
+            self._wire.write(sse.encode(body))
+
+    def _peek(self) -> Message | None:
+        """Read the message only to choose the form of a refusal; a bad one has no say in that."""
+        if self._request.method != "POST":
+            return None
+        try:
+            return parse(self._request.body)
+        except OpenMCPError:
+            return None
+
+
+def _named(name: str, value: str | None) -> tuple[tuple[str, str], ...]:
+    return ((name, value),) if value else ()

@@ -1,0 +1,47 @@
+"""Chooses the replicas that may take an exchange, best first.
+
+A bound exchange has exactly one; everything else goes to healthy replicas by the
+server's `balance`. If none is healthy all are tried: a wrong verdict must not make
+an outage.
+"""
+
+import random
+from collections.abc import Callable
+
+from openmcp.errors import UnknownSession
+from openmcp.model.server import Balance, Replica, Server
+from openmcp.routing.health import HealthBook
+
+
+class Balancer:
+    """Orders replicas."""
+
+    def __init__(self, health: HealthBook, in_flight: Callable[[Replica], int]) -> None:
+        self._health = health
+        self._in_flight = in_flight
+        self._turn = 0
+
+    def candidates(self, server: Server, bound_to: str | None) -> tuple[Replica, ...]:
+        """Return the replicas to try in order; `bound_to` is the URL of the one that must serve it.
+
+        Raises: UnknownSession if the bound replica is not configured any more: never a silent move.
+        """
+        if bound_to is not None:
+            bound = tuple(replica for replica in server.replicas if replica.url == bound_to)
+            if not bound:
+                raise UnknownSession(detail=f"its replica {bound_to} is gone")
+            return bound
+        if len(server.replicas) == 1:
+            return server.replicas
+        healthy = [replica for replica in server.replicas if self._health.is_healthy(replica)]
+        return tuple(self._ordered(server.balance, healthy or list(server.replicas)))
+
+    def _ordered(self, balance: Balance, replicas: list[Replica]) -> list[Replica]:
+        if balance is Balance.RANDOM:
+            return random.sample(replicas, len(replicas))
+        self._turn += 1
+        start = self._turn % len(replicas)
+        rotated = replicas[start:] + replicas[:start]
+        if balance is Balance.LEAST_REQUESTS:
+            rotated.sort(key=self._in_flight)
+        return rotated

@@ -1,0 +1,201 @@
+"""The gateway's own conversation with one replica: is it well, and what does it offer?
+
+Speaks the era that the replica speaks: `server/discover` first, otherwise `initialize`
+and `ping` in one session of the gateway's own. What is sent goes through `Ask`, which
+the runtime makes from the gateway's own permission. Used by the prober only.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from openmcp.errors import UnknownSession, UpstreamBroken
+from openmcp.mcp import message as messages
+from openmcp.mcp import methods, revisions
+from openmcp.mcp.message import Json, JsonObject, Message
+from openmcp.mcp.methods import Subject, SubjectKind
+from openmcp.mcp.revisions import Era, Revision
+from openmcp.model.catalogue import Catalogue, Definition
+from openmcp.model.server import Replica, Server
+from openmcp.model.session import Session
+from openmcp.routing.catalogues import definitions
+
+_CLIENT_INFO: JsonObject = {"name": "openmcp", "version": "0"}
+_METHOD_NOT_FOUND = -32601
+_PAGES = 200
+"""Pages read of one list at most: a list that never ends must not keep us."""
+
+_LISTS = (
+    (methods.TOOLS_LIST, SubjectKind.TOOL),
+    (methods.PROMPTS_LIST, SubjectKind.PROMPT),
+    (methods.RESOURCES_LIST, SubjectKind.RESOURCE),
+    (methods.RESOURCES_TEMPLATES_LIST, SubjectKind.RESOURCE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a replica answered to the gateway itself."""
+
+    status: int
+    message: Message | None
+    session_id: str | None = None
+
+
+class Ask(Protocol):
+    """Sends one message of the gateway's own; without a message it ends the session (DELETE)."""
+
+    async def __call__(
+        self, server: Server, replica: Replica, *, message: Message | None, revision: Revision, session: Session | None
+    ) -> Answer:
+        """Return what came back. Raises: UpstreamFailed."""
+        ...
+
+
+class Line:
+    """One replica, asked by the gateway itself."""
+
+    def __init__(self, server: Server, replica: Replica, ask: Ask, clock: Callable[[], float]) -> None:
+        self.server = server
+        self.replica = replica
+        self.revision: Revision | None = None
+        """What the replica speaks; `None` until it has answered."""
+
+        self.session: Session | None = None
+        self._ask = ask
+        self._clock = clock
+        self._last_id = 0
+
+    async def check(self) -> None:
+        """Return if MCP works there.
+
+        Raises: UpstreamFailed.
+        """
+        if self.revision is None:
+            await self._connect()
+        elif self.revision.era is Era.MODERN:
+            await self._request(methods.SERVER_DISCOVER)
+        else:
+            await self._ping()
+
+    async def read(self) -> Catalogue:
+        """Return all that the replica lists.
+
+        Raises: UpstreamFailed.
+        """
+        if self.revision is None:
+            await self._connect()
+        found: dict[Subject, Definition] = {}
+        templates: list[str] = []
+        complete = set(SubjectKind)
+        for method, kind in _LISTS:
+            async for page in self._pages(method):
+                if page is None:
+                    complete.discard(kind)
+                elif method == methods.RESOURCES_TEMPLATES_LIST:
+                    templates += [definition.subject.name for definition in _definitions(method, page)]
+                else:
+                    found |= {definition.subject: definition for definition in _definitions(method, page)}
+        return Catalogue(definitions=found, templates=tuple(templates), complete=frozenset(complete))
+
+    async def close(self) -> None:
+        """End the gateway's own session, if there is one.
+
+        Raises: UpstreamFailed.
+        """
+        if self.session is not None and self.revision is not None:
+            session, self.session = self.session, None
+            await self._ask(self.server, self.replica, message=None, revision=self.revision, session=session)
+
+    async def _connect(self) -> None:
+        answer = await self._send(methods.SERVER_DISCOVER, revision=revisions.LATEST)
+        if answer.message is not None and answer.message.kind is messages.Kind.RESULT:
+            self.revision = revisions.LATEST
+        else:
+            await self._initialize()
+
+    async def _initialize(self) -> None:
+        legacy = revisions.LATEST_LEGACY
+        params: JsonObject = {"protocolVersion": legacy.version, "capabilities": {}, "clientInfo": _CLIENT_INFO}
+        answer = await self._send(methods.INITIALIZE, params, revision=legacy)
+        result = answer.message.result if answer.message is not None else None
+        version = result.get("protocolVersion") if isinstance(result, dict) else None
+        if not isinstance(version, str):
+            raise UpstreamBroken(detail=f"HTTP {answer.status} to initialize, without a protocol version")
+        self.revision = revisions.of(version)
+        self.session = self._session(answer.session_id, version)
+        note = messages.notification(methods.INITIALIZED)
+        await self._ask(self.server, self.replica, message=note, revision=self.revision, session=self.session)
+
+    def _session(self, session_id: str | None, version: str) -> Session | None:
+        if session_id is None:
+            return None
+        return Session(
+            id=session_id,
+            server=self.server.name,
+            replica=self.replica.url,
+            binding="",
+            version=version,
+            created_at=self._clock(),
+        )
+
+    async def _ping(self) -> None:
+        try:
+            await self._request(methods.PING)
+        except UnknownSession:
+            self.revision = self.session = None
+            await self._connect()
+
+    async def _request(self, method: str, params: JsonObject | None = None) -> Message:
+        assert self.revision is not None  # only asked after connecting
+        answer = await self._send(method, params, revision=self.revision)
+        if answer.status == 404 and self.session is not None:
+            raise UnknownSession(detail="the gateway's own session has ended")
+        if answer.message is None:
+            raise UpstreamBroken(detail=f"HTTP {answer.status} without a JSON-RPC answer to {method}")
+        return answer.message
+
+    async def _send(self, method: str, params: JsonObject | None = None, *, revision: Revision) -> Answer:
+        if revision.era is Era.MODERN:
+            params = {**(params or {}), "_meta": _modern_meta(revision)}
+        self._last_id += 1
+        session = self.session if revision.era is Era.LEGACY else None
+        asked = messages.request(self._last_id, method, params)
+        return await self._ask(self.server, self.replica, message=asked, revision=revision, session=session)
+
+    async def _pages(self, method: str) -> AsyncIterator[Json]:
+        """Yield the results of all pages; `None` in place of what could not be read."""
+        cursor: str | None = None
+        for _ in range(_PAGES):
+            answer = await self._request(method, {"cursor": cursor} if cursor is not None else None)
+            if answer.kind is messages.Kind.ERROR:
+                if not _says_method_not_found(answer):
+                    yield None
+                return
+            yield answer.result
+            cursor = _next_cursor(answer.result)
+            if cursor is None:
+                return
+        yield None
+
+
+def _definitions(method: str, page: Json) -> list[Definition]:
+    listing = methods.listing(method)
+    return list(definitions(listing, page)) if listing is not None else []
+
+
+def _modern_meta(revision: Revision) -> JsonObject:
+    return {
+        revisions.META_PROTOCOL_VERSION: revision.version,
+        revisions.META_CLIENT_CAPABILITIES: {},
+        revisions.META_CLIENT_INFO: _CLIENT_INFO,
+    }
+
+
+def _says_method_not_found(answer: Message) -> bool:
+    return isinstance(answer.error, dict) and answer.error.get("code") == _METHOD_NOT_FOUND
+
+
+def _next_cursor(result: Json) -> str | None:
+    cursor = result.get("nextCursor") if isinstance(result, dict) else None
+    return cursor if isinstance(cursor, str) else None

@@ -1,0 +1,103 @@
+"""What changes in a message on its way through: ids and states are opened on the way in and sealed on the way out.
+
+Called by the gateway once per message in each direction. A reply of an agent is taken
+only for what a server asked this very agent, and only once.
+"""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from openmcp.errors import InvalidState, StoreConflict
+from openmcp.mcp import methods, results
+from openmcp.mcp.message import Id, Kind, Message
+from openmcp.model.agent import Agent
+from openmcp.model.decision import Permitted
+from openmcp.model.server import Replica, Server
+from openmcp.model.session import Session
+from openmcp.routing.seals import Seals
+from openmcp.state import keys
+from openmcp.state.store import ABSENT, Store
+
+_REPLY_LIFE_S = 86400.0
+"""How long a reply is remembered as given, in seconds: as long as a session can live by default."""
+
+_ASKED_LIMIT = 10_000
+"""Open server requests remembered for their cancellation, oldest forgotten first."""
+
+
+class Opened(NamedTuple):
+    """A message with the upstream's own ids and states in it, and where it must go."""
+
+    message: Message
+    method: str
+    """The message's own method; for a reply, the method of the request that it answers."""
+
+    bound_to: str | None = None
+    round: int = 0
+
+
+class Passage:
+    """Opens what arrives and seals what leaves."""
+
+    def __init__(self, seals: Seals, store: Store) -> None:
+        self.seals = seals
+        self._store = store
+        self._asked: OrderedDict[tuple[str, str, Id], str] = OrderedDict()
+
+    async def open(self, message: Message, server: Server, *, agent: Agent, session: Session | None) -> Opened:
+        """Return the message with the upstream's own ids and states in it.
+
+        Raises: InvalidState for whatever the gateway did not seal for this agent and call; StoreUnavailable.
+        """
+        home = session.replica if session is not None else None
+        if message.kind.is_reply:
+            return await self._reply(message, agent, session)
+        if message.kind is Kind.REQUEST and session is None:
+            subjects = methods.subjects(message)
+            name = subjects[0].name if len(subjects) == 1 else ""
+            opened, state = self.seals.open_state(message, server, agent=agent, name=name)
+            if state is not None:
+                return Opened(opened, message.method, state.replica, state.round)
+        return Opened(message, message.method, home)
+
+    def leave(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
+        """Return a message of the server as the agent shall see it."""
+        if message.kind is Kind.REQUEST:
+            return self._ask(message, permitted, replica)
+        if message.kind is Kind.NOTIFICATION:
+            return self._cancel(message, permitted, replica) if message.method == methods.CANCELLED else message
+        if permitted.arrival.revision.is_modern and results.asks_for_input(message.result):
+            return message.with_result(self.seals.seal_state(message.result, permitted, replica))
+        return message
+
+    async def _reply(self, message: Message, agent: Agent, session: Session | None) -> Opened:
+        asked = self.seals.open_request_id(message.id, session, agent)
+        try:
+            await self._store.put(keys.REPLIES, _reply_key(message), b"", ttl_s=_REPLY_LIFE_S, if_version=ABSENT)
+        except StoreConflict:
+            raise InvalidState(detail="this request was answered before") from None
+        return Opened(message.with_id(asked.id), asked.method, asked.replica)
+
+    def _ask(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
+        assert message.id is not None  # a request has an id
+        sealed = self.seals.request_id(message, permitted, replica)
+        self._asked[_asked_key(permitted, replica, message.id)] = sealed
+        if len(self._asked) > _ASKED_LIMIT:
+            self._asked.popitem(last=False)
+        return message.with_id(sealed)
+
+    def _cancel(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
+        """Name the request that a server cancels by the id that the agent knows."""
+        cancelled = message.params.get("requestId")
+        known = _asked_key(permitted, replica, cancelled) if isinstance(cancelled, str | int) else None
+        sealed = self._asked.pop(known, None) if known is not None else None
+        return message.with_params({**message.params, "requestId": sealed}) if sealed is not None else message
+
+
+def _asked_key(permitted: Permitted, replica: Replica, request_id: Id) -> tuple[str, str, Id]:
+    return (replica.url, permitted.session.id if permitted.session else "", request_id)
+
+
+def _reply_key(message: Message) -> str:
+    assert isinstance(message.id, str)  # sealed ids are text
+    return message.id[:1000]

@@ -1,0 +1,106 @@
+"""Probes every replica of every server, and reads the servers' lists, beside the exchanges.
+
+Started by the runtime with each snapshot. Its verdicts go to the health book, its
+readings to the catalogues; it decides nothing itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from openmcp.errors import OpenMCPError
+from openmcp.mcp.revisions import Era
+from openmcp.model.catalogue import Catalogue
+from openmcp.model.server import Server
+from openmcp.routing.catalogues import Catalogues
+from openmcp.routing.health import HealthBook
+from openmcp.routing.line import Ask, Line
+
+log = logging.getLogger(__name__)
+
+_LISTS_EVERY_S = 60.0
+"""The lists are read again this often, in seconds, beside misses and notices of change."""
+
+
+class Prober:
+    """Probes all replicas of the current snapshot."""
+
+    def __init__(self, ask: Ask, *, health: HealthBook, clock: Callable[[], float]) -> None:
+        self._ask = ask
+        self._health = health
+        self._clock = clock
+        self._lines: dict[tuple[str, str], Line] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, servers: Sequence[Server], catalogues: Catalogues) -> None:
+        """Probe these servers from now on, instead of the former ones."""
+        for task in self._tasks:
+            task.cancel()
+        kept = {(line.server.name, line.replica.url): line for server in servers for line in self._lines_of(server)}
+        self._lines = kept
+        self._tasks = [
+            asyncio.create_task(self._watch(server, catalogues), name=f"probe {server.name}") for server in servers
+        ]
+
+    async def stop(self) -> None:
+        """Stop probing, and end the gateway's own sessions."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(self._close(line) for line in self._lines.values()))
+        self._tasks, self._lines = [], {}
+
+    def is_legacy_only(self, server: Server) -> bool:
+        """Whether every replica that answered so far speaks the legacy era only."""
+        spoken = [line.revision for line in self._lines_of(server) if line.revision is not None]
+        return bool(spoken) and all(revision.era is Era.LEGACY for revision in spoken)
+
+    def is_sessionless(self, server: Server) -> bool:
+        """Whether a replica answered `initialize` without giving a session."""
+        return any(
+            line.revision is not None and line.revision.era is Era.LEGACY and line.session is None
+            for line in self._lines_of(server)
+        )
+
+    async def read(self, server: Server) -> Catalogue | None:
+        """Return all that the server lists, from the first replica that answers; `None` if none does."""
+        for line in self._lines_of(server):
+            if self._health.is_healthy(line.replica):
+                try:
+                    return await line.read()
+                except OpenMCPError as error:
+                    log.info("lists of %s not read from %s: %s", server.name, line.replica.url, error)
+        return None
+
+    def _lines_of(self, server: Server) -> Iterator[Line]:
+        for replica in server.replicas:
+            key = (server.name, replica.url)
+            if key not in self._lines:
+                self._lines[key] = Line(server, replica, self._ask, self._clock)
+            self._lines[key].server = server
+            yield self._lines[key]
+
+    async def _watch(self, server: Server, catalogues: Catalogues) -> None:
+        listed_at = float("-inf")
+        while True:
+            if server.health.probe != "none":
+                await asyncio.gather(*(self._probe(line) for line in self._lines_of(server)))
+            if self._clock() - listed_at >= _LISTS_EVERY_S:
+                listed_at = self._clock()
+                await catalogues.refresh(server)
+            await asyncio.sleep(server.health.interval_s)
+
+    async def _probe(self, line: Line) -> None:
+        try:
+            await line.check()
+        except OpenMCPError as error:
+            log.warning("probe of %s at %s failed: %s", line.server.name, line.replica.url, error)
+            self._health.probed(line.replica, ok=False)
+        else:
+            self._health.probed(line.replica, ok=True)
+
+    async def _close(self, line: Line) -> None:
+        try:
+            await line.close()
+        except OpenMCPError as error:
+            log.debug("own session on %s not ended: %s", line.replica.url, error)

@@ -1,0 +1,48 @@
+"""Finds the server that a path belongs to: the longest prefix at a segment boundary wins.
+
+Called first for every exchange, before identity. Pure look-ups in tables made once
+per snapshot; never redirects, and takes paths with or without a trailing slash.
+"""
+
+from collections.abc import Iterable
+
+from openmcp.errors import UnknownPath
+from openmcp.model.http import Request
+from openmcp.model.server import Server
+
+
+class Router:
+    """Maps (host, path) to servers."""
+
+    def __init__(self, servers: Iterable[Server]) -> None:
+        self._by_path: dict[str, tuple[Server, ...]] = {}
+        for server in servers:
+            self._by_path[server.path] = (*self._by_path.get(server.path, ()), server)
+
+    def match(self, request: Request) -> Server:
+        """Return the server at the request's path.
+
+        Raises: UnknownPath.
+        """
+        path = request.path.rstrip("/")
+        while True:
+            server = self._at(path, request)
+            if server is not None:
+                return server
+            if not path:
+                raise UnknownPath
+            path = path.rpartition("/")[0]
+
+    def _at(self, path: str, request: Request) -> Server | None:
+        candidates = self._by_path.get(path)
+        if candidates is None:
+            return None
+        host = _host_name(request.headers.get("host", ""))
+        named = next((server for server in candidates if host in server.hosts), None)
+        return named or next((server for server in candidates if not server.hosts), None)
+
+
+def _host_name(authority: str) -> str:
+    """Return the host without port, in lower case; brackets of an IPv6 literal stay."""
+    host, _, port = authority.rpartition(":")
+    return (host if host and port.isdigit() else authority).lower()

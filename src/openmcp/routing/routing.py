@@ -1,0 +1,205 @@
+"""The door of this stage: from a request to the server, the session and the replica that it belongs to, and back.
+
+Called by the gateway; composed of the files beside it, which do one thing each.
+"""
+
+from dataclasses import dataclass
+
+from openmcp.errors import (
+    Dropped,
+    HeaderMismatch,
+    LegacyOnly,
+    Malformed,
+    MethodNotAllowed,
+    NotAcceptable,
+    UpstreamBroken,
+)
+from openmcp.mcp import headers, methods, results, revisions
+from openmcp.mcp.message import Kind, Message
+from openmcp.mcp.methods import Subject
+from openmcp.model.agent import Agent
+from openmcp.model.arrival import Arrival
+from openmcp.model.catalogue import Definition
+from openmcp.model.decision import Permitted
+from openmcp.model.http import Request
+from openmcp.model.origin import Origin
+from openmcp.model.server import Replica, Server
+from openmcp.model.session import Session
+from openmcp.routing.balancer import Balancer
+from openmcp.routing.catalogues import Catalogues
+from openmcp.routing.passage import Passage
+from openmcp.routing.prober import Prober
+from openmcp.routing.router import Router
+from openmcp.routing.sessions import Sessions
+
+_CHANGES = frozenset({methods.TOOLS_CHANGED, methods.PROMPTS_CHANGED, methods.RESOURCES_CHANGED})
+_USES = frozenset({methods.TOOLS_CALL, methods.PROMPTS_GET, methods.RESOURCES_READ})
+_ALLOWED = "GET, POST, DELETE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """Routing under one snapshot; only the router is made anew with each."""
+
+    router: Router
+    sessions: Sessions
+    passage: Passage
+    balancer: Balancer
+    catalogues: Catalogues
+    prober: Prober
+
+    def match(self, request: Request) -> Server:
+        """Return the server at the request's path. Raises: UnknownPath."""
+        return self.router.match(request)
+
+    async def arrive(self, request: Request, message: Message | None, *, server: Server, agent: Agent) -> Arrival:
+        """Return what is asked of the server, with the agent's own session and states opened.
+
+        Raises: Malformed and its kind, UnknownSession, InvalidState, MethodNotAllowed, LegacyOnly, StoreUnavailable.
+        """
+        if message is None:
+            return await self._arrive_bare(request, server, agent)
+        revision = revisions.of(request.headers.get(headers.MCP_PROTOCOL_VERSION))
+        headers.check_envelope(request.headers, message, revision)
+        if message.method == methods.SERVER_DISCOVER and self.prober.is_legacy_only(server):
+            raise LegacyOnly
+        session = None
+        if revision.has_sessions and message.method != methods.INITIALIZE:
+            session = await self._session(request, server, agent)
+        opened = await self.passage.open(message, server, agent=agent, session=session)
+        subjects = methods.subjects(opened.message)
+        return Arrival(
+            http_method=request.method,
+            revision=revision,
+            message=opened.message,
+            method=opened.method,
+            subjects=subjects,
+            session=session,
+            origin=_origin(opened.message, subjects),
+            bound_to=opened.bound_to,
+            round=opened.round,
+        )
+
+    async def definition(
+        self, request: Request, server: Server, *, agent: Agent, arrival: Arrival
+    ) -> Definition | None:
+        """Return the definition of what is used; `None` where none is needed or can be known.
+
+        Raises: Hidden for a name that does not exist, HeaderMismatch where `Mcp-Param-*` differ from the arguments.
+        """
+        if arrival.subject is None or arrival.method not in _USES:
+            return None
+        definition = await self.catalogues.resolve(server, agent, subject=arrival.subject)
+        if definition is None or not arrival.revision.is_modern or arrival.method != methods.TOOLS_CALL:
+            return definition
+        try:
+            _check_params(request, arrival, definition)
+        except HeaderMismatch:
+            # The tool may have changed since its definition was read.
+            await self.catalogues.refresh(server)
+            definition = self.catalogues.definition(server, agent, subject=arrival.subject) or definition
+            _check_params(request, arrival, definition)
+        return definition
+
+    def candidates(self, permitted: Permitted) -> tuple[Replica, ...]:
+        """Return the replicas to try, best first. Raises: UnknownSession if the bound one is gone."""
+        return self.balancer.candidates(permitted.server, permitted.arrival.bound_to)
+
+    async def opened(
+        self, permitted: Permitted, replica: Replica, *, message: Message | None, session_id: str | None
+    ) -> str | None:
+        """Bind the session that a successful `initialize` opened; return its id for the agent, `None` if there is none.
+
+        Raises: UpstreamBroken if the id cannot be used, or the revision is none of ours; StoreUnavailable.
+        """
+        if not permitted.is_opening or permitted.agent is None or message is None or message.kind is not Kind.RESULT:
+            return None
+        version = message.result.get("protocolVersion") if message.result is not None else None
+        if not isinstance(version, str) or version not in revisions.REVISIONS:
+            raise UpstreamBroken(detail=f"{replica.url} answered initialize with protocol version {version!r}")
+        if session_id is not None:
+            session = self.sessions.made(permitted, session_id, replica=replica, version=version)
+            await self.sessions.learn(permitted.server, session)
+        return session_id
+
+    async def closed(self, permitted: Permitted) -> None:
+        """Forget the session: it was ended by DELETE, or the upstream does not know it. Raises: StoreUnavailable."""
+        if permitted.session is not None:
+            await self.sessions.forget(permitted.server, permitted.session)
+
+    def expect(self, message: Message, permitted: Permitted) -> Message:
+        """Return a message that may come on this stream.
+
+        Raises: Dropped for a response to anything but the stream's own request.
+        """
+        origin = permitted.arrival.origin
+        if message.kind.is_reply and origin is not None and message.id != origin.id:
+            raise Dropped("answers another request than this stream's")
+        return message
+
+    def leave(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
+        """Return a message of the server as the agent shall see it, and learn from it."""
+        if message.kind is Kind.NOTIFICATION and message.method in _CHANGES:
+            self.catalogues.changed(permitted.server)
+        if message.kind is Kind.RESULT:
+            message = self._learn(message, permitted)
+        return self.passage.leave(message, permitted, replica)
+
+    def event_id(self, upstream_id: str | None, permitted: Permitted) -> str | None:
+        """Return the event id that the agent sees; `None` for an event without one."""
+        if upstream_id is None or permitted.arrival.revision.is_modern:
+            return None
+        return self.passage.seals.event_id(upstream_id, permitted.session, permitted.arrival.origin)
+
+    async def _arrive_bare(self, request: Request, server: Server, agent: Agent) -> Arrival:
+        """GET opens or resumes a stream, DELETE ends a session; the modern era knows neither."""
+        if request.method not in ("GET", "DELETE"):
+            raise MethodNotAllowed(headers=(("Allow", _ALLOWED),))
+        revision = revisions.of(request.headers.get(headers.MCP_PROTOCOL_VERSION))
+        if revision.is_modern or self.prober.is_sessionless(server):
+            raise MethodNotAllowed(headers=(("Allow", "POST"),))
+        session = await self._session(request, server, agent)
+        if session is None:
+            raise Malformed("Missing Mcp-Session-Id.")
+        if request.method == "DELETE":
+            return Arrival(http_method="DELETE", revision=revision, session=session, bound_to=session.replica)
+        if "text/event-stream" not in request.headers.get("accept", ""):
+            raise NotAcceptable
+        last = request.headers.get(headers.LAST_EVENT_ID)
+        upstream_id, origin = self.passage.seals.open_event_id(last, session) if last else (None, None)
+        return Arrival(
+            http_method="GET",
+            revision=revision,
+            session=session,
+            origin=origin,
+            bound_to=session.replica,
+            last_event_id=upstream_id,
+        )
+
+    async def _session(self, request: Request, server: Server, agent: Agent) -> Session | None:
+        session_id = request.headers.get(headers.MCP_SESSION_ID)
+        return await self.sessions.find(server, session_id, agent) if session_id is not None else None
+
+    def _learn(self, message: Message, permitted: Permitted) -> Message:
+        origin, agent = permitted.arrival.origin, permitted.agent
+        if origin is None or agent is None:
+            return message
+        listing = methods.listing(origin.method)
+        if listing is not None:
+            asked = permitted.message
+            is_first = asked is None or "cursor" not in asked.params
+            self.catalogues.learn(
+                permitted.server, agent, listing=listing, result=message.result or {}, is_first_page=is_first
+            )
+        return results.speakable(message) if origin.method == methods.SERVER_DISCOVER else message
+
+
+def _origin(message: Message, subjects: tuple[Subject, ...]) -> Origin | None:
+    if message.kind is not Kind.REQUEST or message.id is None:
+        return None
+    return Origin(message.id, message.method, subjects[0].name if len(subjects) == 1 else "")
+
+
+def _check_params(request: Request, arrival: Arrival, definition: Definition) -> None:
+    arguments = arrival.message.params.get("arguments") if arrival.message is not None else None
+    headers.check_params(request.headers, arguments if isinstance(arguments, dict) else {}, definition.param_headers)

@@ -1,0 +1,167 @@
+"""Values that leave the gateway sealed and come back to be opened: the protocol's own affinity.
+
+Event ids, ids of server requests, and `requestState` name the session or the replica,
+the principal and the request they belong to. What does not open, or belongs to
+somebody else, is refused. Event and request ids are sealed deterministically, so that
+a replay gives the same ids. Pure but for the clock; the keys are the keyring's.
+"""
+
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+
+from openmcp.errors import InvalidState
+from openmcp.mcp.message import Id, JsonObject, Message, canonical
+from openmcp.model.agent import Agent
+from openmcp.model.decision import Permitted
+from openmcp.model.origin import Origin
+from openmcp.model.server import Replica, Server
+from openmcp.model.session import Session
+from openmcp.state.sealing import Keyring
+
+STATE_LIFE_S = 3600.0
+"""How long a round of a multi-round call may take, in seconds: people answer elicitations."""
+
+_MAX_EVENT_ID = 8192
+"""Longest event id that is opened, in characters: it holds the upstream's id and the name of what was called."""
+
+_MAX_STATE = 256 << 10
+"""Longest `requestState` that is opened, in characters: it holds the upstream's own."""
+
+_UNBOUND_PARAMS = frozenset({"requestState", "inputResponses"})
+_UNBOUND_META = frozenset({"progressToken", "traceparent", "tracestate", "baggage"})
+_PROTOCOL_META = "io.modelcontextprotocol/"
+
+
+class _Event(msgspec.Struct, array_like=True, frozen=True):
+    session: bytes
+    upstream_id: str
+    origin: tuple[Id, str, str] | None
+
+
+class ServerRequest(msgspec.Struct, array_like=True, frozen=True):
+    """What the sealed id of a server's request says."""
+
+    session: bytes
+    replica: str
+    binding: str
+    id: Id
+    method: str
+
+
+class State(msgspec.Struct, array_like=True, frozen=True):
+    """What a sealed `requestState` says."""
+
+    server: str
+    replica: str
+    binding: str
+    method: str
+    name: str
+    params: bytes
+    """Digest of the parameters that must not change between rounds."""
+
+    round: int
+    expires_at: float
+    inner: str | None
+    """The upstream's own state; `None` if it gave none."""
+
+
+class Seals:
+    """Seals and opens."""
+
+    def __init__(self, keyring: Keyring, clock: Callable[[], float]) -> None:
+        self._keyring = keyring
+        self._clock = clock
+
+    def event_id(self, upstream_id: str, session: Session | None, origin: Origin | None) -> str:
+        """Return the event id that the agent sees."""
+        sealed_origin = (origin.id, origin.method, origin.name) if origin is not None else None
+        event = _Event(_session_key(session), upstream_id, sealed_origin)
+        return self._keyring.seal("event", msgspec.msgpack.encode(event))
+
+    def open_event_id(self, text: str, session: Session | None) -> tuple[str, Origin | None]:
+        """Return the upstream's event id and the request that its stream answers.
+
+        Raises: InvalidState if it is not this session's.
+        """
+        opened = self._keyring.open("event", text, max_chars=_MAX_EVENT_ID)
+        event = msgspec.msgpack.decode(opened, type=_Event) if opened is not None else None
+        if event is None or event.session != _session_key(session):
+            raise InvalidState("Unknown event id", detail="Last-Event-ID does not open, or belongs to another session")
+        return event.upstream_id, Origin(*event.origin) if event.origin else None
+
+    def request_id(self, message: Message, permitted: Permitted, replica: Replica) -> str:
+        """Return the id under which a server's request reaches the agent."""
+        binding = permitted.agent.principal.binding if permitted.agent else ""
+        assert message.id is not None  # a request has an id
+        sealed = ServerRequest(_session_key(permitted.session), replica.url, binding, message.id, message.method)
+        return self._keyring.seal("server-request", msgspec.msgpack.encode(sealed))
+
+    def open_request_id(self, message_id: Id | None, session: Session | None, agent: Agent) -> ServerRequest:
+        """Return what the id of an agent's reply stands for.
+
+        Raises: InvalidState if the gateway never asked this, or asked somebody else.
+        """
+        opened = self._keyring.open("server-request", message_id) if isinstance(message_id, str) else None
+        asked = msgspec.msgpack.decode(opened, type=ServerRequest) if opened is not None else None
+        if asked is None or asked.session != _session_key(session) or asked.binding != agent.principal.binding:
+            raise InvalidState("Unknown request id", detail="the reply answers no request of this session")
+        return asked
+
+    def seal_state(self, result: JsonObject, permitted: Permitted, replica: Replica) -> JsonObject:
+        """Return an `input_required` result whose `requestState` is sealed (added if there was none)."""
+        message = permitted.message
+        assert message is not None and permitted.agent is not None  # only requests of agents have results
+        inner = result.get("requestState")
+        state = State(
+            server=permitted.server.name,
+            replica=replica.url,
+            binding=permitted.agent.principal.binding,
+            method=message.method,
+            name=permitted.arrival.origin.name if permitted.arrival.origin else "",
+            params=params_digest(message),
+            round=permitted.arrival.round + 1,
+            expires_at=self._clock() + STATE_LIFE_S,
+            inner=inner if isinstance(inner, str) else None,
+        )
+        return {**result, "requestState": self._keyring.seal("state", msgspec.msgpack.encode(state))}
+
+    def open_state(self, message: Message, server: Server, *, agent: Agent, name: str) -> tuple[Message, State | None]:
+        """Return the message with the upstream's own state in it, and what the seal said; `None` without a state.
+
+        Raises: InvalidState if it does not open, has ended, or belongs to another agent, server or call.
+        """
+        if "requestState" not in message.params:
+            return message, None
+        text = message.params["requestState"]
+        opened = self._keyring.open("state", text, max_chars=_MAX_STATE) if isinstance(text, str) else None
+        if opened is None:
+            raise InvalidState(detail="requestState does not open")
+        state = msgspec.msgpack.decode(opened, type=State)
+        expected = (server.name, agent.principal.binding, message.method, name, params_digest(message))
+        if (state.server, state.binding, state.method, state.name, state.params) != expected:
+            raise InvalidState(detail="requestState belongs to another agent, server or call")
+        if state.expires_at <= self._clock():
+            raise InvalidState(detail="requestState has expired")
+        params = {key: value for key, value in message.params.items() if key != "requestState"}
+        if state.inner is not None:
+            params["requestState"] = state.inner
+        return message.with_params(params), state
+
+
+def params_digest(message: Message) -> bytes:
+    """Return the digest of what must stay the same over the rounds of one call."""
+    meta = {
+        key: value
+        for key, value in message.meta.items()
+        if key not in _UNBOUND_META and not key.startswith(_PROTOCOL_META)
+    }
+    bound = {key: value for key, value in message.params.items() if key not in _UNBOUND_PARAMS and key != "_meta"}
+    return hashlib.sha256(canonical({**bound, "_meta": meta})).digest()
+
+
+def _session_key(session: Session | None) -> bytes:
+    if session is None:
+        return b""
+    return hashlib.sha256(f"{session.server}\0{session.id}".encode()).digest()[:16]

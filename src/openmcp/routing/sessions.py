@@ -1,0 +1,147 @@
+"""Keeps legacy sessions: whose each is, and which replica holds it.
+
+The agent sees the upstream's own id; a keyed digest of it leads to the binding in the
+state store, with a copy in the process, so that the hot path asks no store. A session
+is learned only from a successful `initialize`, belongs to the principal that opened
+it, and is never moved to another replica.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+
+from openmcp.errors import StoreConflict, UnknownSession, UpstreamBroken
+from openmcp.model.agent import Agent
+from openmcp.model.decision import Permitted
+from openmcp.model.server import Replica, Server
+from openmcp.model.session import Session
+from openmcp.state import keys
+from openmcp.state.sealing import Keyring
+from openmcp.state.store import ABSENT, Expected, Store, Version
+
+MAX_ID_LENGTH = 512
+"""Longest upstream session id that is taken, in characters."""
+
+_CACHE_LIMIT = 200_000
+"""Sessions remembered in the process, oldest use forgotten first; the store knows them all."""
+
+_TOUCH_FRACTION = 0.1
+"""The end of an idle session is moved at most once in this part of its idle timeout."""
+
+
+class _Cached(msgspec.Struct):
+    session: Session
+    version: Version
+    idle_timeout_s: float
+    touched_at: float
+    expires_at: float
+
+
+class Sessions:
+    """The bindings of all legacy sessions that this process has met, over the shared store."""
+
+    def __init__(self, store: Store, keyring: Keyring, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._clock = clock
+        self._cache: OrderedDict[tuple[str, str], _Cached] = OrderedDict()
+
+    async def find(self, server: Server, session_id: str, agent: Agent) -> Session:
+        """Return the session if it lives and is the agent's own.
+
+        Raises: UnknownSession in every other case, so that nobody learns whose it is; StoreUnavailable.
+        """
+        now = self._clock()
+        cached = self._cache.get((server.name, session_id))
+        if cached is None or cached.expires_at <= now:
+            cached = await self._load(server, session_id)
+        session = cached.session
+        if session.binding != agent.principal.binding:
+            raise UnknownSession(detail="the session belongs to another principal")
+        if now - cached.touched_at >= cached.idle_timeout_s * _TOUCH_FRACTION:
+            await self._touch(server, cached)
+        return session
+
+    def made(self, permitted: Permitted, session_id: str, *, replica: Replica, version: str) -> Session:
+        """Return the session that a permitted `initialize` opened at `replica`."""
+        opening, agent = permitted.message, permitted.agent
+        declared = opening.params.get("capabilities") if opening is not None else None
+        return Session(
+            id=session_id,
+            server=permitted.server.name,
+            replica=replica.url,
+            binding=agent.principal.binding if agent is not None else "",
+            version=version,
+            created_at=self._clock(),
+            capabilities=tuple(declared) if isinstance(declared, dict) else (),
+        )
+
+    async def learn(self, server: Server, session: Session) -> None:
+        """Bind a new session.
+
+        Raises: UpstreamBroken if the id cannot be used or is bound already; StoreUnavailable.
+        """
+        if not _is_usable(session.id):
+            raise UpstreamBroken(detail="the session id of the upstream is too long or not visible ASCII")
+        try:
+            version = await self._write(server, session, ABSENT)
+        except StoreConflict:
+            raise UpstreamBroken(detail="the upstream gave a session id that is bound already") from None
+        self._remember(server, session, version)
+
+    async def forget(self, server: Server, session: Session) -> None:
+        """End the binding: DELETE, or the upstream does not know the session any more."""
+        self._cache.pop((server.name, session.id), None)
+        await self._store.delete(keys.SESSIONS, self._key(server, session.id))
+
+    def __len__(self) -> int:
+        return len(self._cache)
+
+    async def _load(self, server: Server, session_id: str) -> _Cached:
+        self._cache.pop((server.name, session_id), None)
+        item = await self._store.get(keys.SESSIONS, self._key(server, session_id)) if _is_usable(session_id) else None
+        if item is None:
+            raise UnknownSession(detail="no such session")
+        return self._remember(server, msgspec.msgpack.decode(item.value, type=Session), item.version)
+
+    async def _touch(self, server: Server, cached: _Cached) -> None:
+        try:
+            version = await self._write(server, cached.session, cached.version)
+        except StoreConflict:
+            # Another process touched it, which is as good, or ended it, which the look-up tells.
+            await self._load(server, cached.session.id)
+        else:
+            self._remember(server, cached.session, version)
+
+    async def _write(self, server: Server, session: Session, version: Expected) -> Version:
+        return await self._store.put(
+            keys.SESSIONS,
+            self._key(server, session.id),
+            msgspec.msgpack.encode(session),
+            ttl_s=self._life(server, session),
+            if_version=version,
+        )
+
+    def _remember(self, server: Server, session: Session, version: Version) -> _Cached:
+        now = self._clock()
+        life = self._life(server, session)
+        cached = _Cached(session, version, server.affinity.idle_timeout_s, now, now + life)
+        self._cache[server.name, session.id] = cached
+        self._cache.move_to_end((server.name, session.id))
+        if len(self._cache) > _CACHE_LIMIT:
+            self._cache.popitem(last=False)
+        return cached
+
+    def _life(self, server: Server, session: Session) -> float:
+        """Return the seconds until the session ends if nobody uses it: by idleness or by age."""
+        age = self._clock() - session.created_at
+        return max(0.001, min(server.affinity.idle_timeout_s, server.affinity.max_age_s - age))
+
+    def _key(self, server: Server, session_id: str) -> str:
+        return keys.session_key(self._keyring.digest, server.name, session_id)
+
+
+def _is_usable(session_id: str) -> bool:
+    """Whether the id is visible ASCII of a sane length (MCP 2025-11-25, session management)."""
+    return 0 < len(session_id) <= MAX_ID_LENGTH and all("!" <= char <= "~" for char in session_id)

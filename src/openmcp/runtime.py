@@ -1,0 +1,135 @@
+"""Composition root: a snapshot in, a `Gateway` out.
+
+Holds what outlives a snapshot (connections, sessions, health, catalogues, the record)
+and makes the rest anew with each. A swap is one assignment: exchanges under way keep
+the gateway that they began with, and ask the newest one about whatever comes late.
+"""
+
+import time
+from collections.abc import Callable
+
+from openmcp.approvals.approvals import Approvals
+from openmcp.audit.recorder import Recorder
+from openmcp.config.snapshot import Snapshot
+from openmcp.errors import UpstreamBroken
+from openmcp.gateway import Gateway, own
+from openmcp.identity.agents import identity_chain
+from openmcp.inspection.inspector import Inspector
+from openmcp.mcp.message import Message
+from openmcp.mcp.revisions import Revision
+from openmcp.model.arrival import Arrival
+from openmcp.model.http import Request, Wire
+from openmcp.model.origin import Origin
+from openmcp.model.server import Replica, Server
+from openmcp.model.session import Session
+from openmcp.policy.compile import compile_policies
+from openmcp.policy.engine import PolicyEngine
+from openmcp.policy.policy import Policy
+from openmcp.routing.balancer import Balancer
+from openmcp.routing.catalogues import Catalogues
+from openmcp.routing.health import HealthBook
+from openmcp.routing.line import Answer
+from openmcp.routing.passage import Passage
+from openmcp.routing.prober import Prober
+from openmcp.routing.router import Router
+from openmcp.routing.routing import Routing
+from openmcp.routing.seals import Seals
+from openmcp.routing.sessions import Sessions
+from openmcp.state.sealing import Keyring
+from openmcp.state.store import Store
+from openmcp.upstream import verdict
+from openmcp.upstream.client import Client
+
+
+class Runtime:
+    """The stages of the newest snapshot, and what they share over snapshots."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        store: Store,
+        keyring: Keyring,
+        recorder: Recorder,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.health = HealthBook(clock)
+        self.upstream = Client(observe=self.health.observe)
+        self.prober = Prober(self._ask, health=self.health, clock=clock)
+        self.catalogues = Catalogues(self.prober.read, clock)
+        self.sessions = Sessions(store, keyring, clock)
+        self._passage = Passage(Seals(keyring, clock), store)
+        self._recorder = recorder
+        self.snapshot = snapshot
+        self._gateway = self._compose(snapshot)
+
+    def newest(self) -> Gateway:
+        """Return the gateway of the newest snapshot."""
+        return self._gateway
+
+    async def handle(self, request: Request, wire: Wire) -> None:
+        """Carry one exchange, under the snapshot that is newest when it begins."""
+        await self._gateway.exchange(request, wire)
+
+    def start(self) -> None:
+        """Probe the servers of the snapshot and read their lists, beside the exchanges."""
+        self.health.configure(
+            (replica, server.health) for server in self.snapshot.servers for replica in server.replicas
+        )
+        self.prober.start(self.snapshot.servers, self.catalogues)
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Put a validated snapshot in force; no exchange is dropped."""
+        self._gateway = self._compose(snapshot)
+        self.snapshot = snapshot
+        self.start()
+
+    async def close(self) -> None:
+        """Stop probing and close all connections to servers."""
+        await self.prober.stop()
+        await self.upstream.close()
+
+    def _compose(self, snapshot: Snapshot) -> Gateway:
+        routing = Routing(
+            router=Router(snapshot.servers),
+            sessions=self.sessions,
+            passage=self._passage,
+            balancer=Balancer(self.health, self.upstream.in_flight),
+            catalogues=self.catalogues,
+            prober=self.prober,
+        )
+        engine = PolicyEngine(compile_policies(snapshot.policies), revision=snapshot.revision)
+        return Gateway(
+            recorder=self._recorder,
+            routing=routing,
+            identity=identity_chain(snapshot.sources, snapshot.agents),
+            policy=Policy(engine),
+            inspector=Inspector(),
+            approvals=Approvals(),
+            upstream=self.upstream,
+            newest=self.newest,
+        )
+
+    async def _ask(
+        self, server: Server, replica: Replica, *, message: Message | None, revision: Revision, session: Session | None
+    ) -> Answer:
+        """Send one message of the gateway's own; see `routing.line.Ask`."""
+        is_request = message is not None and message.id is not None
+        arrival = Arrival(
+            http_method="POST" if message is not None else "DELETE",
+            revision=revision,
+            message=message,
+            method=message.method if message is not None else "",
+            session=session,
+            origin=Origin(message.id, message.method) if message is not None and message.id is not None else None,
+            bound_to=replica.url,
+        )
+        async with self.upstream.send(own(server, arrival), (replica,)) as reply:
+            if not is_request:
+                return Answer(reply.status, None)
+            try:
+                answer = await verdict.answer(own(server, arrival), reply)
+            except UpstreamBroken:
+                # A bare status is an answer too: the line knows what it means for its question.
+                answer = None
+            return Answer(reply.status, answer, reply.header("mcp-session-id"))
