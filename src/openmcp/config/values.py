@@ -185,6 +185,19 @@ def origin(text: str) -> str:
     return base_url(text).geturl().rstrip("/").lower()
 
 
+def state_url(text: str) -> tuple[str, str]:
+    """Return the store's name and its path (`""` = the default place): `sqlite`, `sqlite:PATH` or `memory:`.
+
+    Raises: ValueError for any other store.
+    """
+    store, _, path = text.partition(":")
+    if store == "sqlite" or text == "memory:":
+        return store, path
+    if store in ("redis", "rediss", "valkey", "valkeys", "dynamodb"):
+        raise ValueError(f"`{store}:` is not available in this version: use `sqlite` or `memory:`")
+    raise ValueError(f"`{store[:80]}` is not a state store: write `sqlite`, `sqlite:PATH` or `memory:`")
+
+
 def glob(text: str) -> str:
     """Return the glob as it is.
 
@@ -225,5 +238,6 @@ BaseUrl = Annotated[str, _kept(base_url)]
 ReplicaUrl = Annotated[str, _kept(replica_url)]
 PublicPath = Annotated[str, _kept(public_path)]
 HostName = Annotated[str, _kept(host_name)]
+StateUrl = Annotated[str, _kept(state_url)]
 Origin = Annotated[str, _kept(origin)]
 Glob = Annotated[str, _kept(glob), BeforeValidator(_no_regex)]

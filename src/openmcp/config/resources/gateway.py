@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from openmcp.config.resources.base import Document, Fields, Items, Metadata, SecretRef
-from openmcp.config.values import AddressText, BaseUrl, Duration, HostName, NetworkText, Origin, Size
+from openmcp.config.values import AddressText, BaseUrl, Duration, HostName, NetworkText, Origin, Size, StateUrl
 
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -53,7 +53,7 @@ class ConfigLocation(Fields):
 class State(Fields):
     """Where sessions and other small facts are kept."""
 
-    url: NonEmpty = "sqlite"
+    url: StateUrl = "sqlite"
     """`sqlite` (`<dataDir>/state.db`: survives a restart), `sqlite:PATH`, or `memory:` (lost with the process)."""
 
 

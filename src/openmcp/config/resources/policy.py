@@ -1,15 +1,25 @@
 """`Policy`: rules, attached to all servers, some servers, or (agent, server) pairs."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from openmcp.config.resources.base import Document, Fields, Items, Label, MatchLabels, Name, Text
 from openmcp.config.values import Glob
 
 Mode = Literal["enforce", "shadow"]
 Globs = Annotated[Items[Glob], Field(min_length=1)]
-RuleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+_RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def _check_rule_id(text: str) -> str:
+    if not _RULE_ID.fullmatch(text):
+        raise ValueError(f"`{text[:80]}` cannot be a rule id: use up to 128 letters, digits, `.`, `_` and `-`")
+    return text
+
+
+RuleId = Annotated[str, AfterValidator(_check_rule_id)]
 
 
 class AgentSelector(Fields):
@@ -106,7 +116,7 @@ class PolicySettings(Fields):
     mode: Mode = "enforce"
     """`enforce`, or `shadow`: every rule is evaluated and recorded, and changes nothing."""
 
-    rules: Annotated[Items[Rule], Field(min_length=1)]
+    rules: Annotated[Items[Rule], Field(json_schema_extra={"minItems": 1})]
     """The rules."""
 
 

@@ -94,7 +94,7 @@ class Health(Fields):
 class Upstream(Fields):
     """How the server is reached."""
 
-    replicas: Annotated[Items[ReplicaUrl], Field(min_length=1)]
+    replicas: Annotated[Items[ReplicaUrl], Field(json_schema_extra={"minItems": 1})]
     """URLs of the MCP endpoint of each replica (`http://` in this version)."""
 
     host: Annotated[str, AfterValidator(_upstream_host)] = "upstream"

@@ -1,0 +1,156 @@
+"""Faults that only several resources together can have.
+
+Each check is one function over the inventory; `faults` runs them all. References to a
+resource that is there but faulty are no second fault.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from openmcp.config import values
+from openmcp.config.documents import Placed
+from openmcp.config.inventory import Inventory
+from openmcp.config.resources import Document, MCPServerDocument
+from openmcp.config.wording import or_rather
+from openmcp.errors import Fault
+
+RESERVED_PATHS = ("/.well-known", "/console")
+"""Path prefixes that the gateway answers itself, now or later."""
+
+
+def faults(inventory: Inventory) -> list[Fault]:
+    """Return everything that is wrong between the resources."""
+    checks = (_empty_lists, _duplicates, _gateways, _listeners, _server_paths, _sources, _agents, _policies)
+    return [fault for check in checks for fault in check(inventory)]
+
+
+def server_path(document: MCPServerDocument) -> str:
+    """Return the server's path prefix without trailing slash."""
+    path = document.spec.path
+    return values.public_path(f"/{document.metadata.name}" if path is None else path)
+
+
+def _empty_lists(inventory: Inventory) -> Iterator[Fault]:
+    # Not checked by the models: a policy whose only rule is faulty can still be checked for what else it names.
+    text = "has to hold at least one entry"
+    for server in inventory.servers:
+        if server.is_whole and not server.document.spec.upstream.replicas:
+            yield server.fault(f"spec.upstream.replicas: {text}", "spec", "upstream", "replicas")
+    for policy in inventory.policies:
+        if policy.is_whole and not policy.document.spec.rules:
+            yield policy.fault(f"spec.rules: {text}", "spec", "rules")
+
+
+def _duplicates(inventory: Inventory) -> Iterator[Fault]:
+    seen: dict[tuple[str, str], Placed[Document]] = {}
+    for placed in (*inventory.servers, *inventory.sources, *inventory.agents, *inventory.policies):
+        kind = type(placed.document).__name__.removesuffix("Document")
+        first = seen.setdefault((kind, placed.name), placed)
+        if first is not placed:
+            text = f"there are two {kind} named `{placed.name}`; the first is at {_where(first)}"
+            yield placed.fault(text, "metadata", "name")
+
+
+def _gateways(inventory: Inventory) -> Iterator[Fault]:
+    for placed in inventory.gateways[1:]:
+        text = f"there is more than one GatewayConfig; the first is at {_where(inventory.gateways[0])}"
+        yield placed.fault(text, "kind")
+
+
+def _listeners(inventory: Inventory) -> Iterator[Fault]:
+    for placed in inventory.gateways:
+        if not placed.is_whole:
+            continue
+        spec = placed.document.spec
+        names: set[str] = set()
+        addresses = {str(values.address(spec.admin.address)): "the admin listener"}
+        for index, listener in enumerate(spec.listeners):
+            if listener.name in names:
+                text = f"there are two listeners named `{listener.name}`"
+                yield placed.fault(text, "spec", "listeners", index, "name")
+            names.add(listener.name)
+            address = values.address(listener.address)
+            taken_by = addresses.get(str(address)) if address.port else None
+            if taken_by:
+                text = f"{address} is taken by {taken_by} already"
+                yield placed.fault(text, "spec", "listeners", index, "address")
+            addresses.setdefault(str(address), f"listener `{listener.name}`")
+
+
+def _server_paths(inventory: Inventory) -> Iterator[Fault]:
+    seen: dict[tuple[str, str], Placed[MCPServerDocument]] = {}
+    for placed in inventory.servers:
+        if not placed.is_whole:
+            continue
+        path = server_path(placed.document)
+        loc = ("spec", "path") if placed.document.spec.path is not None else ("metadata", "name")
+        for reserved in RESERVED_PATHS:
+            if path == reserved or path.startswith(f"{reserved}/"):
+                yield placed.fault(f"the path `{path}` is the gateway's own; choose another `spec.path`", *loc)
+        for host in placed.document.spec.hosts or ("",):
+            first = seen.setdefault((values.host_name(host) if host else "", path), placed)
+            if first is not placed:
+                at = f"`{path or '/'}`" + (f" on host `{host}`" if host else "")
+                yield placed.fault(f"the path {at} belongs to server `{first.name}` at {_where(first)} already", *loc)
+                break
+
+
+def _sources(inventory: Inventory) -> Iterator[Fault]:
+    for placed in inventory.servers:
+        authentication = placed.document.spec.authentication
+        loc = ("spec", "authentication", "sources")
+        if authentication.sources == () and not authentication.anonymous:
+            yield placed.fault("nobody could ever use this server: name a source, or allow `anonymous`", *loc)
+        seen: set[str] = set()
+        for index, name in enumerate(authentication.sources or ()):
+            yield from _unknown(inventory, placed, "IdentitySource", name=name, loc=(*loc, index))
+            if name in seen:
+                yield placed.fault(f"`{name}` is named twice", *loc, index)
+            seen.add(name)
+
+
+def _agents(inventory: Inventory) -> Iterator[Fault]:
+    owners: dict[tuple[str, str], Placed[Document]] = {}
+    digests: set[tuple[str, str, str]] = set()
+    for placed in inventory.agents:
+        for index, identity in enumerate(placed.document.spec.identities):
+            key = identity.api_key
+            loc = ("spec", "identities", index, "apiKey")
+            source_loc = (*loc, "source")
+            yield from _unknown(inventory, placed, "IdentitySource", name=key.source, loc=source_loc)
+            first = owners.setdefault((key.source, key.id), placed)
+            if first is not placed:
+                text = f"`key:{key.source}:{key.id}` is agent `{first.name}` at {_where(first)} already; "
+                yield placed.fault(text + "one identity is one agent", *loc, "id")
+            elif (key.source, key.id, key.sha256) in digests:
+                yield placed.fault("this key is given twice", *loc)
+            digests.add((key.source, key.id, key.sha256))
+
+
+def _policies(inventory: Inventory) -> Iterator[Fault]:
+    for placed in inventory.policies:
+        spec = placed.document.spec
+        if isinstance(spec.servers, tuple):
+            for index, name in enumerate(spec.servers):
+                loc = ("spec", "servers", index)
+                yield from _unknown(inventory, placed, "MCPServer", name=name, loc=loc)
+        for index, name in enumerate((spec.agents.sources if spec.agents else None) or ()):
+            source_loc = ("spec", "agents", "sources", index)
+            yield from _unknown(inventory, placed, "IdentitySource", name=name, loc=source_loc)
+        seen: set[str] = set()
+        for index, rule in enumerate(spec.rules):
+            if rule.id in seen:
+                yield placed.fault(f"there are two rules `{rule.id}` in this policy", "spec", "rules", index, "id")
+            seen.add(rule.id)
+
+
+def _unknown(
+    inventory: Inventory, placed: Placed[Document], kind: str, *, name: str, loc: Sequence[int | str]
+) -> Iterator[Fault]:
+    if (kind, name) in inventory.declared:
+        return
+    known = sorted(other for other_kind, other in inventory.declared if other_kind == kind)
+    yield placed.fault(f"there is no {kind} `{name}`{or_rather(name, known)}", *loc)
+
+
+def _where(placed: Placed[Document]) -> str:
+    return placed.fault("", "metadata", "name").place

@@ -1,0 +1,120 @@
+"""The node's own settings out of `GatewayConfig`."""
+
+from pathlib import Path
+
+from openmcp.config import snapshot, values
+from openmcp.config.documents import Placed
+from openmcp.config.inventory import Inventory
+from openmcp.config.resources import GatewayConfigDocument
+from openmcp.config.resources.gateway import Audit, Limits, Listener, Sink
+from openmcp.config.secrets import Secrets
+from openmcp.model.server import Bodies
+
+MIN_KEY_BYTES = 32
+"""A shorter text cannot hold 256 random bits in any common encoding."""
+
+_LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+
+
+def compile_gateway(inventory: Inventory, secrets: Secrets) -> snapshot.GatewaySettings:
+    """Return the settings, with the defaults where there is no `GatewayConfig`."""
+    document = inventory.gateway
+    spec = document.spec
+    data_dir = _under(inventory.base, spec.data_dir)
+    return snapshot.GatewaySettings(
+        name=document.metadata.name,
+        listeners=tuple(_listener(listener) for listener in spec.listeners),
+        admin=values.address(spec.admin.address),
+        data_dir=data_dir,
+        workers=1,
+        state=_state(spec.state.url, inventory.base, data_dir=data_dir),
+        keys=_keys(inventory.gateways[0], secrets) if inventory.gateways else snapshot.KeySettings(),
+        audit=_audit(spec.audit, inventory.base, data_dir=data_dir),
+        limits=_limits(spec.limits),
+        is_default_allow=spec.policy.default == "allow",
+    )
+
+
+def _under(base: Path, path: str) -> Path:
+    return (base / Path(path).expanduser()).absolute()
+
+
+def _listener(listener: Listener) -> snapshot.Listener:
+    address = values.address(listener.address)
+    public_url = listener.public_url.rstrip("/") if listener.public_url else ""
+    allowed_hosts = frozenset(values.host_name(host) for host in listener.allowed_hosts)
+    return snapshot.Listener(
+        name=listener.name,
+        address=address,
+        public_url=public_url,
+        allowed_hosts=allowed_hosts or frozenset(_default_hosts(address, public_url)),
+        allowed_origins=frozenset(values.origin(origin) for origin in listener.allowed_origins),
+        trusted_peers=tuple(values.network(peer) for peer in listener.trusted_peers),
+    )
+
+
+def _default_hosts(address: values.Address, public_url: str) -> list[str]:
+    hosts = [*_LOOPBACK]
+    if public_url:
+        hosts.append(values.host_name(values.base_url(public_url).hostname or ""))
+    if address.host not in ("0.0.0.0", "::"):
+        hosts.append(values.host_name(address.host))
+    return hosts
+
+
+def _state(url: str, base: Path, *, data_dir: Path) -> snapshot.StateSettings:
+    store, path = values.state_url(url)
+    if store == "memory":
+        return snapshot.StateSettings(store)
+    return snapshot.StateSettings(store, _under(base, path) if path else data_dir / "state.db")
+
+
+def _keys(placed: Placed[GatewayConfigDocument], secrets: Secrets) -> snapshot.KeySettings:
+    keys = placed.document.spec.keys
+    sealing = tuple(
+        _key(placed, secrets.read(placed, ref, "spec", "keys", "sealing", index), secrets, loc=("sealing", index))
+        for index, ref in enumerate(keys.sealing or ())
+    )
+    hashing = None
+    if keys.hashing is not None:
+        value = secrets.read(placed, keys.hashing, "spec", "keys", "hashing")
+        hashing = _key(placed, value, secrets, loc=("hashing",))
+    return snapshot.KeySettings(sealing, hashing)
+
+
+def _key(placed: Placed[GatewayConfigDocument], value: bytes, secrets: Secrets, *, loc: tuple[int | str, ...]) -> bytes:
+    if value and len(value) < MIN_KEY_BYTES:
+        text = f"the key is too short: it has to be at least {MIN_KEY_BYTES} bytes long"
+        secrets.report(placed, text, "spec", "keys", *loc)
+    return value
+
+
+def _audit(audit: Audit, base: Path, *, data_dir: Path) -> snapshot.AuditSettings:
+    return snapshot.AuditSettings(
+        sinks=tuple(_sink(sink, base, data_dir=data_dir) for sink in audit.sinks),
+        bodies=Bodies(audit.bodies),
+        on_failure=snapshot.OnFailure(audit.on_failure),
+        durability=snapshot.Durability(audit.durability),
+    )
+
+
+def _sink(sink: Sink, base: Path, *, data_dir: Path) -> snapshot.FileSinkSettings | snapshot.StdoutSinkSettings:
+    if sink.file is None:
+        return snapshot.StdoutSinkSettings()
+    path = _under(base, sink.file.path) if sink.file.path else data_dir / "audit"
+    return snapshot.FileSinkSettings(path, values.size_bytes(sink.file.rotate))
+
+
+def _limits(limits: Limits) -> snapshot.Limits:
+    return snapshot.Limits(
+        request_bytes=values.size_bytes(limits.request_bytes),
+        message_bytes=values.size_bytes(limits.message_bytes),
+        buffered_bytes=values.size_bytes(limits.buffered_bytes),
+        json_depth=limits.json_depth,
+        header_bytes=values.size_bytes(limits.header_bytes),
+        concurrent_exchanges=limits.concurrent_exchanges,
+        streams_per_principal=limits.streams_per_principal,
+        headers_timeout_s=values.duration_s(limits.headers_timeout),
+        body_timeout_s=values.duration_s(limits.body_timeout),
+        drain_timeout_s=values.duration_s(limits.drain_timeout),
+    )

@@ -1,0 +1,53 @@
+"""Policies as the policy stage takes them: selectors and globs, still uncompiled."""
+
+from openmcp.config.resources import PolicyDocument
+from openmcp.config.resources.base import MatchLabels
+from openmcp.config.resources.policy import AgentSelector, Match, PolicySettings, Rule
+from openmcp.config.snapshot import AgentSelectorSpec, MatchSpec, PolicySpec, RuleSpec, ServerSelectorSpec
+from openmcp.model.agent import Trust
+from openmcp.model.decision import Effect
+
+_EFFECTS = {effect.label: effect for effect in Effect}
+
+
+def compile_policy(document: PolicyDocument) -> PolicySpec:
+    """Return the policy with the mode of each rule settled."""
+    spec = document.spec
+    return PolicySpec(
+        name=document.metadata.name,
+        rules=tuple(_rule(rule, is_shadow=spec.mode == "shadow") for rule in spec.rules),
+        servers=_servers(spec),
+        agents=None if spec.agents is None else _agents(spec.agents),
+    )
+
+
+def _servers(spec: PolicySettings) -> ServerSelectorSpec:
+    if isinstance(spec.servers, MatchLabels):
+        return ServerSelectorSpec(labels=spec.servers.match_labels)
+    return ServerSelectorSpec(names=spec.servers)
+
+
+def _agents(agents: AgentSelector) -> AgentSelectorSpec:
+    return AgentSelectorSpec(
+        names=agents.names,
+        ids=agents.ids,
+        groups=None if agents.groups is None else frozenset(agents.groups),
+        labels=agents.labels,
+        sources=None if agents.sources is None else frozenset(agents.sources),
+        min_trust=Trust.ANONYMOUS if agents.min_trust is None else Trust.of(agents.min_trust),
+    )
+
+
+def _rule(rule: Rule, *, is_shadow: bool) -> RuleSpec:
+    return RuleSpec(
+        id=rule.id,
+        effect=_EFFECTS[rule.effect],
+        match=_match(rule.match or Match.model_construct()),
+        reason=rule.reason,
+        description=rule.description,
+        is_shadow=is_shadow or rule.mode == "shadow",
+    )
+
+
+def _match(match: Match) -> MatchSpec:
+    return MatchSpec(tools=match.tools, prompts=match.prompts, resources=match.resources, methods=match.methods)

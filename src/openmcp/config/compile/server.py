@@ -1,0 +1,104 @@
+"""`Server`s out of `MCPServer` resources."""
+
+from collections.abc import Sequence
+
+from openmcp.config import values
+from openmcp.config.check import server_path
+from openmcp.config.documents import Placed
+from openmcp.config.resources import MCPServerDocument
+from openmcp.config.resources import server as written
+from openmcp.config.secrets import Secrets
+from openmcp.config.snapshot import GatewaySettings
+from openmcp.model.server import (
+    Affinity,
+    AffinityMode,
+    Authentication,
+    Balance,
+    Bodies,
+    Credential,
+    Health,
+    Replica,
+    Server,
+    Timeouts,
+)
+
+_HTTP_PORT = 80
+
+
+def compile_server(
+    placed: Placed[MCPServerDocument], secrets: Secrets, *, gateway: GatewaySettings, every_source: Sequence[str]
+) -> Server:
+    """Return the server; what it leaves open is the gateway's, or every source."""
+    spec = placed.document.spec
+    upstream = spec.upstream
+    authentication = spec.authentication
+    sources = every_source if authentication.sources is None else authentication.sources
+    return Server(
+        name=placed.name,
+        path=server_path(placed.document),
+        replicas=tuple(_replica(url) for url in upstream.replicas),
+        authentication=Authentication(tuple(sources), is_anonymous_allowed=authentication.anonymous),
+        hosts=tuple(values.host_name(host) for host in spec.hosts),
+        labels=placed.document.metadata.labels,
+        upstream_host=upstream.host,
+        credentials=_credentials(placed, secrets),
+        affinity=_affinity(spec.affinity),
+        timeouts=_timeouts(upstream.timeouts),
+        health=_health(upstream.health),
+        balance=Balance(upstream.balance),
+        retry_attempts=upstream.retries.attempts,
+        idle_connection_s=values.duration_s(upstream.idle_connection),
+        request_bytes=_bytes(spec.limits.request_bytes, gateway.limits.request_bytes),
+        message_bytes=_bytes(spec.limits.message_bytes, gateway.limits.message_bytes),
+        is_default_allow=gateway.is_default_allow if spec.policy.default is None else spec.policy.default == "allow",
+        bodies=gateway.audit.bodies if spec.audit.bodies is None else Bodies(spec.audit.bodies),
+    )
+
+
+def _replica(url: str) -> Replica:
+    parts = values.replica_url(url)
+    host = parts.hostname or ""
+    port = parts.port or _HTTP_PORT
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Replica(url=f"http://{authority}{target}", host=host, port=port, target=target)
+
+
+def _credentials(placed: Placed[MCPServerDocument], secrets: Secrets) -> tuple[Credential, ...]:
+    credentials: list[Credential] = []
+    for index, credential in enumerate(placed.document.spec.upstream.credentials):
+        loc = ("spec", "upstream", "credentials", index, "value")
+        value = credential.prefix.encode() + secrets.read(placed, credential.value, *loc)
+        if any(byte < 0x20 or byte > 0x7E for byte in value):
+            secrets.report(placed, "the secret holds characters that a header cannot carry", *loc)
+        credentials.append(Credential(credential.header, value.decode("latin-1")))
+    return tuple(credentials)
+
+
+def _affinity(affinity: written.Affinity) -> Affinity:
+    return Affinity(
+        mode=AffinityMode(affinity.mode),
+        idle_timeout_s=values.duration_s(affinity.idle_timeout),
+        max_age_s=values.duration_s(affinity.max_age),
+    )
+
+
+def _timeouts(timeouts: written.Timeouts) -> Timeouts:
+    return Timeouts(
+        connect_s=values.duration_s(timeouts.connect),
+        response_s=values.duration_s(timeouts.response),
+        stream_idle_s=values.duration_s(timeouts.stream_idle),
+    )
+
+
+def _health(health: written.Health) -> Health:
+    return Health(
+        probe=health.probe,
+        interval_s=values.duration_s(health.interval),
+        unhealthy_after=health.unhealthy_after,
+        healthy_after=health.healthy_after,
+    )
+
+
+def _bytes(own: str | None, inherited: int) -> int:
+    return inherited if own is None else values.size_bytes(own)

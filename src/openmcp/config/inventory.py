@@ -1,0 +1,73 @@
+"""All valid resources, by kind: what checks, lint and compilation look at."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+from openmcp.config.documents import Placed
+from openmcp.config.resources import (
+    AgentDocument,
+    Document,
+    GatewayConfigDocument,
+    IdentitySourceDocument,
+    MCPServerDocument,
+    PolicyDocument,
+)
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The resources of one load."""
+
+    base: Path
+    """Directory that the bootstrap document's relative paths count from."""
+
+    gateways: tuple[Placed[GatewayConfigDocument], ...]
+    servers: tuple[Placed[MCPServerDocument], ...]
+    sources: tuple[Placed[IdentitySourceDocument], ...]
+    agents: tuple[Placed[AgentDocument], ...]
+    policies: tuple[Placed[PolicyDocument], ...]
+    declared: frozenset[tuple[str, str]]
+    """(kind, name) of all documents, the faulty ones too."""
+
+    @classmethod
+    def of(
+        cls, documents: Iterable[Placed[Document]], declared: frozenset[tuple[str, str]], *, default_base: Path
+    ) -> "Inventory":
+        """Sort the documents by kind, keeping their order; `default_base` counts where no `GatewayConfig` is."""
+        placed = tuple(documents)
+        gateways = _of(GatewayConfigDocument, placed)
+        return cls(
+            base=gateways[0].file.parent if gateways else default_base,
+            gateways=gateways,
+            servers=_of(MCPServerDocument, placed),
+            sources=_of(IdentitySourceDocument, placed),
+            agents=_of(AgentDocument, placed),
+            policies=_of(PolicyDocument, placed),
+            declared=declared,
+        )
+
+    @property
+    def all(self) -> tuple[Placed[Document], ...]:
+        """Every resource."""
+        return (*self.gateways, *self.servers, *self.sources, *self.agents, *self.policies)
+
+    @property
+    def gateway(self) -> GatewayConfigDocument:
+        """The bootstrap document; the defaults where none is written."""
+        if self.gateways:
+            return self.gateways[0].document
+        return GatewayConfigDocument.model_validate({"apiVersion": "openmcp.dev/v1alpha1", "kind": "GatewayConfig"})
+
+    @property
+    def ordered_sources(self) -> list[str]:
+        """Names of the identity sources, in the order in which they are asked."""
+        ordered = sorted(self.sources, key=lambda placed: (placed.document.spec.order, placed.name))
+        return [placed.name for placed in ordered]
+
+
+def _of(model: type[D], placed: Iterable[Placed[Document]]) -> tuple[Placed[D], ...]:
+    return tuple(cast("Placed[D]", one) for one in placed if isinstance(one.document, model))

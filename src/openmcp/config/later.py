@@ -1,0 +1,88 @@
+"""What the resource model will have and this version has not: refused with a reason, never ignored.
+
+One table; `config.documents` looks here before it calls a field or a value unknown.
+A line leaves when the thing is built.
+"""
+
+_TLS = "this version serves and calls plaintext only; end TLS in front of it"
+_KUBERNETES = "it comes with the Kubernetes source"
+_IDENTITY = "`apiKey` is the only kind of identity so far"
+_CONTENT = "content inspection comes later; use `allow` and `deny` rules"
+_APPROVAL = "human approval comes later; `deny` what needs it for now"
+_EXPRESSIONS = "conditions in CEL come later; match by `tools`, `prompts`, `resources` and `methods`"
+_TRACING = "OpenTelemetry traces come later"
+_NAMESPACE = f"namespaces: {_KUBERNETES}"
+
+KINDS: dict[str, str] = {
+    "Detector": _CONTENT,
+    "ApproverGroup": _APPROVAL,
+    "ApprovalFlow": _APPROVAL,
+    "ReviewChannel": _APPROVAL,
+    "PolicyTest": "`openmcp policy test` comes later",
+}
+
+FIELDS: dict[str, str] = {
+    "* metadata.namespace": _NAMESPACE,
+    "GatewayConfig spec.listeners[].http2": "this version speaks HTTP/1.1",
+    "GatewayConfig spec.listeners[].tls": _TLS,
+    "GatewayConfig spec.admin.tls": _TLS,
+    "GatewayConfig spec.console": "the console comes later",
+    "GatewayConfig spec.config.namespaces": _KUBERNETES,
+    "GatewayConfig spec.keys.signing": "signed checkpoints and assertions come later",
+    "GatewayConfig spec.audit.redact": _CONTENT,
+    "GatewayConfig spec.audit.sinks[].otlp": "write to `file` or `stdout` and let a collector read it",
+    "GatewayConfig spec.audit.sinks[].http": "write to `file` or `stdout` and let a collector read it",
+    "GatewayConfig spec.policy.headers": _EXPRESSIONS,
+    "GatewayConfig spec.tracing": _TRACING,
+    "GatewayConfig * secretRef": _KUBERNETES,
+    "MCPServer spec.upstream.dns": "name the replicas in `replicas`",
+    "MCPServer spec.upstream.service": _KUBERNETES,
+    "MCPServer spec.upstream.http2": "this version speaks HTTP/1.1",
+    "MCPServer spec.upstream.tls": _TLS,
+    "MCPServer spec.upstream.identityHeader": "the upstream is not told who the agent is so far",
+    "MCPServer spec.upstream.credentials[].value.secretRef": _KUBERNETES,
+    "MCPServer spec.pinning": "pinned definitions come later",
+    "MCPServer spec.tracing": _TRACING,
+    **{
+        f"{kind}.{name}": _IDENTITY
+        for kind in ("IdentitySource spec", "Agent spec.identities[]")
+        for name in ("mtls", "spiffe", "jwt", "kubernetes", "basic", "signature", "mesh")
+    },
+    "Policy spec.rules[].when": _EXPRESSIONS,
+    "Policy spec.rules[].unless": _EXPRESSIONS,
+    "Policy spec.rules[].content": _CONTENT,
+    "Policy spec.rules[].phase": "rules apply to calls only; leave it out",
+    "Policy spec.rules[].approval": _APPROVAL,
+    "Policy spec.rules[].match.arguments": "rules on arguments come later; match by name",
+}
+
+VALUES: dict[tuple[str, str], str] = {
+    ("GatewayConfig spec.config.source", "kubernetes"): _KUBERNETES,
+    ("GatewayConfig spec.audit.bodies", "redacted"): "redaction comes later; choose `metadata` or `full`",
+    ("MCPServer spec.audit.bodies", "redacted"): "redaction comes later; choose `metadata` or `full`",
+    ("MCPServer spec.affinity.mode", "sealed"): "use `stored`",
+    ("MCPServer spec.affinity.mode", "hash"): "use `stored`",
+    ("MCPServer spec.affinity.mode", "none"): "use `stored`",
+    ("MCPServer spec.authentication.consistency", "strict"): "use `first`",
+    ("Policy spec.rules[].effect", "require-approval"): _APPROVAL,
+}
+
+
+def kind(name: str) -> str | None:
+    """Return the fault for a kind that is not built yet, `None` if it is no such kind."""
+    return _not_available(name, KINDS.get(name))
+
+
+def field(document_kind: str, path: str, name: str) -> str | None:
+    """Return the fault for the field `name` at `path` (`spec.rules[]`), `None` if the design has none there."""
+    places = (f"{document_kind} {path}.{name}", f"* {path}.{name}", f"{document_kind} * {name}")
+    return _not_available(name, next((FIELDS[place] for place in places if place in FIELDS), None))
+
+
+def value(document_kind: str, path: str, given: object) -> str | None:
+    """Return the fault for a value at `path` that is not built yet, `None` if it is no such value."""
+    return _not_available(str(given), VALUES.get((f"{document_kind} {path}", str(given))))
+
+
+def _not_available(name: str, why: str | None) -> str | None:
+    return None if why is None else f"`{name}` is not available in this version: {why}"

@@ -1,0 +1,62 @@
+"""Reads secrets from where the configuration says they are.
+
+Called while resources are compiled. Values are never part of a fault's text.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from openmcp.config.documents import Placed
+from openmcp.config.resources.base import Document, SecretRef
+from openmcp.config.stamps import Stamp, stamp
+from openmcp.errors import Fault
+
+MAX_BYTES = 64 << 10
+"""A longer file is no secret but a mistake."""
+
+
+class Secrets:
+    """Resolves references; collects what is wrong with them, and which files to watch, as they were when read."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self.faults: list[Fault] = []
+        self.files: dict[Path, Stamp] = {}
+
+    def read(self, placed: Placed[Document], ref: SecretRef, *loc: int | str) -> bytes:
+        """Return the value that the reference at `loc` names; empty with a fault where there is none.
+
+        One newline at the end of a file is not part of the value. Relative paths count from the document's file.
+        """
+        try:
+            if ref.env is not None:
+                value = self._from_env(ref.env)
+            else:
+                value = self._from_file(placed.file.parent / str(ref.file))
+        except ValueError as error:
+            self.report(placed, str(error), *loc)
+            return b""
+        if not value:
+            self.report(placed, "the secret is empty", *loc)
+        return value
+
+    def report(self, placed: Placed[Document], text: str, *loc: int | str) -> None:
+        """Collect a fault at the reference at `loc`."""
+        self.faults.append(placed.fault(text, *loc))
+
+    def _from_env(self, name: str) -> bytes:
+        value = self._env.get(name)
+        if value is None:
+            raise ValueError(f"the environment variable `{name}` is not set")
+        return value.encode("utf-8", "surrogateescape")
+
+    def _from_file(self, path: Path) -> bytes:
+        self.files[path] = stamp(path)
+        try:
+            with path.open("rb") as file:
+                value = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise ValueError(f"the file `{path}` cannot be read: {error.strerror}") from None
+        if len(value) > MAX_BYTES:
+            raise ValueError(f"the file `{path}` is longer than {MAX_BYTES} bytes: that is no secret")
+        return value.removesuffix(b"\n").removesuffix(b"\r")
