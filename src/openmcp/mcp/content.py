@@ -31,10 +31,12 @@ class Text(NamedTuple):
 
 
 def texts(message: Message) -> Iterator[Text]:
-    """Yield every string and every key of params, result and error, in the order of the message."""
+    """Return every string and every key of params, result and error, in the order of the message."""
+    found: list[Text] = []
     for carrier in CARRIERS:
         if carrier in message.body:
-            yield from _walk((carrier,), message.body[carrier])
+            _collect((carrier,), message.body[carrier], found)
+    return iter(found)
 
 
 def replace(message: Message, values: Mapping[Path, Json]) -> Message:
@@ -59,18 +61,18 @@ def json_path(path: Path) -> str:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _walk(path: Path, value: Json) -> Iterator[Text]:
-    # A stack of our own: a message may be nested deeper than generators should be.
-    stack: list[tuple[Path, Json, bool]] = [(path, value, False)]
-    while stack:
-        path, value, is_key = stack.pop()
-        if isinstance(value, str):
-            yield Text(path, value, is_key)
-        elif isinstance(value, dict):
-            for key in reversed(value):
-                stack += (((*path, key), value[key], False), ((*path, key), key, True))
-        elif isinstance(value, list):
-            stack += [((*path, index), value[index], False) for index in range(len(value) - 1, -1, -1)]
+def _collect(path: Path, value: Json, found: list[Text]) -> None:
+    # Plain recursion: reading has bounded the depth, and this is the hottest loop of inspection.
+    if isinstance(value, str):
+        found.append(Text(path, value))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            place = (*path, key)
+            found.append(Text(place, key, True))
+            _collect(place, item, found)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _collect((*path, index), item, found)
 
 
 def _own(path: Path, copies: dict[Path, Json]) -> Json:
