@@ -1,0 +1,262 @@
+"""HTTP/1.x requests out of bytes, without any I/O.
+
+`feed` takes what was read, `arrived` holds what came of it: requests that are whole,
+in order, and at most one refusal behind them, after which nothing is read any more.
+Used by `connection.py`; another protocol version needs another codec of this shape.
+
+llhttp splits the bytes; what it leaves to its user is refused here: old and foreign
+protocols, unlimited heads, bodies longer than allowed, trailers.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from typing import NamedTuple
+
+import httptools
+
+from openmcp.errors import BodyTooLarge, HeadersTooLarge, Malformed, OpenMCPError, Overloaded
+from openmcp.model.http import Peer, Request
+from openmcp.server.head import check_framing, check_method, read_fields
+from openmcp.server.limits import KIB, ListenerLimits
+from openmcp.server.target import split_target
+
+
+class Phase(Enum):
+    """How far the next request has come in."""
+
+    IDLE = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class Arrival(NamedTuple):
+    """A request that is whole."""
+
+    request: Request
+    keeps_alive: bool
+    """Whether the client may send another one on this connection."""
+
+
+class Budget:
+    """The bodies that a worker holds at one time, in bytes."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+
+class Source(NamedTuple):
+    """What a connection adds to each of its requests."""
+
+    peer: Peer
+    listener: str
+    public_url: str
+    check_head: Callable[[Mapping[str, str]], None]
+    """Raises what the listener refuses, judged by the head alone (`hosts.HostGuard.check`)."""
+
+
+class Http1:
+    """The requests of one connection, read from its bytes."""
+
+    __slots__ = (
+        "_body", "_budget", "_chunked_allowance", "_fields", "_head", "_head_base", "_head_bytes", "_headers",
+        "_keeps_body", "_limits", "_parser", "_path", "_phase", "_query", "_received_ns", "_refusal", "_repeated",
+        "_size", "_source", "_target", "_version", "arrived", "is_done", "method", "wants_continue",
+    )  # fmt: skip
+
+    def __init__(self, source: Source, limits: ListenerLimits, budget: Budget) -> None:
+        self.arrived: deque[Arrival | OpenMCPError] = deque()
+        self.is_done = False
+        """Nothing more is read: the last request said `close`, or was refused."""
+
+        self.wants_continue = False
+        """The client waits for `100 Continue` before it sends the body."""
+
+        self.method = ""
+        """Of the request that was read last, also if it was refused."""
+
+        self._source = source
+        self._limits = limits
+        self._budget = budget
+        self._parser = httptools.HttpRequestParser(self)
+        self._phase = Phase.IDLE
+        self._refusal: OpenMCPError | None = None
+        self._head = b""
+        self._head_base = 0
+        self._target = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._body: bytes | bytearray = b""
+        self._size = 0
+
+    @property
+    def phase(self) -> Phase:
+        """How far the next request has come in."""
+        return self._phase
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read; look at `arrived` and `phase` afterwards."""
+        if self.is_done:
+            return
+        # The whole head so far, because the request line is looked at once more when the head is complete.
+        self._head = self._head + data if self._head else data
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
+            self._fail(fault)
+        else:
+            self._bound(len(data))
+
+    def close(self) -> None:
+        """Give back what is held for requests that will not be handled."""
+        self.is_done = True
+        self._budget.used -= len(self._body)
+        self._body = b""
+        for arrival in self.arrived:
+            if isinstance(arrival, Arrival):
+                self._budget.used -= len(arrival.request.body)
+        self.arrived.clear()
+
+    def _bound(self, fed_bytes: int) -> None:
+        """Limit what the parser does not show: a head that does not end, and the wrapping of chunks."""
+        if self._phase is Phase.BODY:
+            self._forget_head()
+            self._chunked_allowance -= fed_bytes
+            if self._chunked_allowance < 0:
+                self._end(BodyTooLarge(detail="more bytes around the body than in it"))
+        elif self._phase is Phase.IDLE and not self._head.isspace():
+            self._forget_head()
+        elif len(self._head) - self._head_base > self._limits.header_bytes:
+            self._end(HeadersTooLarge())
+
+    def _forget_head(self) -> None:
+        self._head = b""
+        self._head_base = 0
+
+    def _fail(self, fault: Exception) -> None:
+        if self.is_done:  # bytes behind a request that said `close`
+            return
+        if self._refusal is None and isinstance(fault, httptools.HttpParserCallbackError):
+            raise fault.__context__ or fault  # a fault of ours
+        self._end(self._refusal or Malformed("The HTTP request is not valid.", detail=str(fault)))
+
+    def _end(self, refusal: OpenMCPError) -> None:
+        self._budget.used -= len(self._body)
+        self._body = b""
+        self.is_done = True
+        self.arrived.append(refusal)
+
+    def _refuse(self, refusal: OpenMCPError) -> OpenMCPError:
+        """Remember why; the parser carries no exception of ours through to `feed`."""
+        self._refusal = refusal
+        return refusal
+
+    # ---------------------------------------------------------------- called by the parser
+
+    def on_message_begin(self) -> None:
+        """Forget the request before."""
+        self._phase = Phase.HEAD
+        self._target = b""
+        self._fields = []
+        self._head_bytes = 0
+
+    def on_url(self, part: bytes) -> None:
+        """Take a piece of the target."""
+        self._target += part
+        if len(self._target) > self._limits.header_bytes:
+            raise self._refuse(HeadersTooLarge())
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head."""
+        if self._phase is Phase.BODY:
+            raise self._refuse(Malformed("Trailers are not supported."))
+        self._head_bytes += len(name) + len(value) + 4
+        self._fields.append((name, value))
+        if self._head_bytes > self._limits.header_bytes or len(self._fields) > self._limits.header_fields:
+            raise self._refuse(HeadersTooLarge())
+
+    def on_headers_complete(self) -> None:
+        """Decide by the head alone whether the body is wanted."""
+        self._received_ns = time.time_ns()
+        try:
+            self._read_head()
+        except OpenMCPError as refusal:
+            self._refusal = refusal
+            raise
+        self._phase = Phase.BODY
+        self._size = 0
+
+    def on_body(self, part: bytes) -> None:
+        """Take a piece of the body."""
+        self.wants_continue = False
+        self._size += len(part)
+        if self._size > self._limits.request_bytes:
+            raise self._refuse(BodyTooLarge())
+        if not self._keeps_body:
+            return
+        if self._budget.used + len(part) > self._budget.limit:
+            raise self._refuse(Overloaded(headers=(("Retry-After", "1"),), detail="buffered_bytes is used up"))
+        self._budget.used += len(part)
+        if not self._body:
+            self._body = part
+        elif isinstance(self._body, bytearray):
+            self._body += part
+        else:
+            # One growing buffer: a body in two-byte chunks must not cost an object each.
+            self._body = bytearray(self._body) + part
+
+    def on_message_complete(self) -> None:
+        """Hand out the request."""
+        # Only here does the parser know; afterwards it has forgotten and says no.
+        keeps_alive = self._parser.should_keep_alive() and self._version == "1.1"
+        source = self._source
+        request = Request(
+            self.method,
+            self._path,
+            self._headers,
+            bytes(self._body),
+            source.peer,
+            self._query,
+            self._repeated,
+            source.listener,
+            source.public_url,
+            self._version,
+            self._received_ns,
+        )
+        self.arrived.append(Arrival(request, keeps_alive))
+        self._body = b""
+        self._phase = Phase.IDLE
+        # Where in the read the next head begins is not known: it is not charged for what is before it.
+        self._head_base = len(self._head)
+        self.wants_continue = False
+        if not keeps_alive:
+            self.is_done = True
+
+    def _read_head(self) -> None:
+        parser = self._parser
+        raw_method = parser.get_method()
+        self._version = version = parser.get_http_version()
+        # llhttp also takes HTTP/0.9, RTSP and ICE, and more spaces than one: the line must read as we understood it.
+        line = b"%b %b HTTP/%b\r\n" % (raw_method, self._target, version.encode())
+        if version not in _VERSIONS or line not in self._head:
+            raise Malformed("The HTTP request line is not valid.", detail=f"version {version}")
+        self.method = check_method(raw_method)
+        self._path, self._query = split_target(self._target)
+        headers, self._repeated = read_fields(self._fields)
+        check_framing(headers, version, self._limits.request_bytes)
+        self._source.check_head(headers)
+        self._headers = headers
+        self._keeps_body = raw_method == b"POST"
+        self.wants_continue = "expect" in headers and version == "1.1" and _has_body(headers)
+        self._chunked_allowance = 2 * self._limits.request_bytes + 64 * KIB + len(self._head)
+
+
+_VERSIONS = ("1.1", "1.0")
+
+
+def _has_body(headers: Mapping[str, str]) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""

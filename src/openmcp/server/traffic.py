@@ -1,0 +1,80 @@
+"""What all connections of a worker share: limits, clock, and who is there.
+
+Made by the worker, handed to every connection. Knows no protocol and no socket.
+"""
+
+import asyncio
+from email.utils import formatdate
+from typing import Protocol
+
+from openmcp.errors import OpenMCPError, Overloaded
+from openmcp.server.exchange import Exchange, Handler
+from openmcp.server.http1 import Budget
+from openmcp.server.limits import ListenerLimits
+from openmcp.server.timers import Wheel
+
+
+class Closable(Protocol):
+    """A live connection, as the worker sees it."""
+
+    def retire(self) -> None:
+        """Close when nothing is under way, at once if nothing is."""
+
+    def abort(self) -> None:
+        """Break off at once."""
+
+
+class Traffic:
+    """The live connections and exchanges of one worker."""
+
+    def __init__(self, limits: ListenerLimits, handler: Handler) -> None:
+        self.limits = limits
+        self.handler = handler
+        self.budget = Budget(limits.buffered_bytes)
+        self.connections: set[Closable] = set()
+        self.exchanges: set[Exchange] = set()
+        self.is_draining = False
+        self.is_empty = asyncio.Event()
+        """Set while there is neither a connection nor an exchange."""
+
+        self.is_empty.set()
+        self.date = b""
+        """The `Date` field, made once a tick."""
+
+        self.wheel = Wheel(limits.tick_s, self._set_date)
+        self.headers_ticks = self.wheel.ticks(limits.headers_timeout_s)
+        self.body_ticks = self.wheel.ticks(limits.body_timeout_s)
+        self.idle_ticks = self.wheel.ticks(limits.idle_timeout_s)
+        self.write_ticks = self.wheel.ticks(limits.write_timeout_s)
+        self.linger_ticks = self.wheel.ticks(limits.linger_timeout_s)
+        self._set_date()
+
+    def enter(self, connection: Closable) -> None:
+        """Count a connection in."""
+        self.connections.add(connection)
+        self.is_empty.clear()
+
+    def leave(self, connection: Closable) -> None:
+        """Count a connection out."""
+        self.connections.discard(connection)
+        self._note_empty()
+
+    def admit(self, exchange: Exchange) -> OpenMCPError | None:
+        """Count an exchange in, or return why not."""
+        if len(self.exchanges) >= self.limits.concurrent_exchanges:
+            return Overloaded(headers=(("Retry-After", "1"),), detail="concurrent_exchanges is reached")
+        self.exchanges.add(exchange)
+        return None
+
+    def dismiss(self, exchange: Exchange) -> None:
+        """Count an exchange out, and the bytes it held."""
+        self.exchanges.discard(exchange)
+        self.budget.used -= len(exchange.request.body)
+        self._note_empty()
+
+    def _note_empty(self) -> None:
+        if not self.connections and not self.exchanges:
+            self.is_empty.set()
+
+    def _set_date(self) -> None:
+        self.date = f"Date: {formatdate(usegmt=True)}\r\n".encode()
