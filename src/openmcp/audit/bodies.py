@@ -1,8 +1,8 @@
 """Message bodies for the log: how much of one is kept, and without what.
 
-Encoding a body is work for the writer's thread, so the recorder queues a `BodyLine` and
-the rest happens there. Knows what must never be written: `requestState` is replaced by
-its keyed digest wherever it stands.
+Encoding a body is work for the writer's thread, so a record queues a `BodyLine` and the
+rest happens there. Knows what must never be written: `requestState` is replaced by its
+keyed digest wherever it stands.
 """
 
 from base64 import urlsafe_b64encode
@@ -10,11 +10,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
-import msgspec
-
-from openmcp.audit.record import BODY_BYTES, DIR_HEADS, Direction, Line, encode
-from openmcp.mcp.message import Json, Message
-from openmcp.mcp.message import encode as encode_message
+from openmcp.audit.record import BODY_BYTES, encode
+from openmcp.mcp.message import Json, JsonObject
 from openmcp.telemetry.harmless import json_line
 
 _SECRET_KEYS: Final = frozenset({"requestState"})
@@ -23,40 +20,35 @@ _SECRET_KEYS: Final = frozenset({"requestState"})
 class BodyLine:
     """A line that waits for its body."""
 
-    __slots__ = ("_direction", "_hashing", "_line", "_message", "_size")
+    __slots__ = ("_body", "_hashing", "_size", "_start")
 
-    def __init__(
-        self, line: Line, direction: Direction, *, message: Message, size: int, hashing: Callable[[str, bytes], bytes]
-    ) -> None:
-        self._line = line
-        self._direction = direction
-        self._message = message
+    def __init__(self, start: bytes, body: JsonObject, *, size: int, hashing: Callable[[str, bytes], bytes]) -> None:
+        """`start` is the line without its closing brace; `body` is never changed by anybody."""
+        self._start = start
+        self._body = body
         self._size = size
         self._hashing = hashing
 
     def __len__(self) -> int:
-        return self._size + 512
+        return self._size + len(self._start)
 
     def encoded(self) -> bytes:
         """Return the whole line."""
-        return DIR_HEADS[self._direction] + json_line(encode(self._filled()))[1:]
-
-    def _filled(self) -> Line:
-        line = self._line
         try:
-            raw = encode_message(self._message)
-            kept, is_changed = _without_secrets(self._message.body, self._hashing)
+            raw = encode(self._body)
+            kept, is_changed = _without_secrets(self._body, self._hashing)
             body = encode(kept) if is_changed else raw
         except (RecursionError, UnicodeError, ValueError, TypeError, OverflowError):
             # What cannot be written again was not sent on either; the line still says that it came.
-            return msgspec.structs.replace(line, flags=(*line.flags, "unencodable"))
-        digest = {"body_hmac": self._hmac(raw)} if is_changed else {"body_sha256": sha256(raw).hexdigest()}
+            return self._start + b',"bodyState":"unencodable"}'
+        if is_changed:
+            # A plain digest would let a reader try values for what was taken out.
+            digest = b'"bodyHmac":"%b"' % _keyed(self._hashing, "audit-body", raw)
+        else:
+            digest = b'"bodySha256":"%b"' % sha256(raw).hexdigest().encode()
         if len(body) > BODY_BYTES:
-            return msgspec.structs.replace(line, flags=(*line.flags, "truncated"), **digest)
-        return msgspec.structs.replace(line, body=msgspec.Raw(body), **digest)
-
-    def _hmac(self, raw: bytes) -> str:
-        return urlsafe_b64encode(self._hashing("audit-body", raw)).rstrip(b"=").decode()
+            return b'%b,"bodyState":"too-long",%b}' % (self._start, digest)
+        return b'%b,%b,"body":%b}' % (self._start, digest, json_line(body))
 
 
 def _without_secrets(value: Json, hashing: Callable[[str, bytes], bytes]) -> tuple[Json, bool]:
@@ -67,8 +59,7 @@ def _without_secrets(value: Json, hashing: Callable[[str, bytes], bytes]) -> tup
             is_changed = False
             for key, item in value.items():
                 if key in _SECRET_KEYS:
-                    digest = urlsafe_b64encode(hashing("audit-secret", encode(item))).rstrip(b"=").decode()
-                    copy[key], is_item_changed = f"hmac:{digest}", True
+                    copy[key], is_item_changed = f"hmac:{_keyed(hashing, 'audit-secret', encode(item)).decode()}", True
                 else:
                     copy[key], is_item_changed = _without_secrets(item, hashing)
                 is_changed = is_changed or is_item_changed
@@ -78,3 +69,7 @@ def _without_secrets(value: Json, hashing: Callable[[str, bytes], bytes]) -> tup
             return ([item for item, _ in pairs], True) if any(changed for _, changed in pairs) else (value, False)
         case _:
             return value, False
+
+
+def _keyed(hashing: Callable[[str, bytes], bytes], purpose: str, data: bytes) -> bytes:
+    return urlsafe_b64encode(hashing(purpose, data)).rstrip(b"=")

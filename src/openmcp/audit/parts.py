@@ -2,9 +2,7 @@
 
 import random
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar, cast
-
-import msgspec
+from typing import Final, Generic, TypeVar
 
 from openmcp.audit.record import AgentPart, DecisionPart, HttpPart, encode
 from openmcp.mcp.message import Id
@@ -20,7 +18,6 @@ _MATCHED: Final = 64
 _CACHED: Final = 4096
 
 NounT = TypeVar("NounT")
-PartT = TypeVar("PartT")
 
 
 class Ids:
@@ -30,17 +27,16 @@ class Ids:
     enough to be unique, and costs a fifth.
     """
 
-    def __init__(self, clock_ns: Callable[[], int]) -> None:
-        self._clock_ns = clock_ns
+    def __init__(self) -> None:
         tail = random.getrandbits(62)
         self._tail = f"{0x8000 | tail >> 48:04x}-{tail & 0xFFFFFFFFFFFF:012x}"
         self._count = 0
         self._ms = -1
         self._head = ""
 
-    def next(self) -> str:
+    def next(self, now_ns: int) -> str:
         """Return the next id."""
-        ms = self._clock_ns() // 1_000_000
+        ms = now_ns // 1_000_000
         if ms > self._ms:
             self._ms, self._count = ms, 0
             self._head = f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7"
@@ -53,22 +49,27 @@ class Ids:
         return f"{self._head}{self._count:03x}-{self._tail}"
 
 
-class Parts(Generic[NounT, PartT]):
+def encoded(part: object) -> bytes:
+    """Return a part as JSON that cannot forge a line."""
+    return json_line(encode(part))
+
+
+class Parts(Generic[NounT]):
     """Encodes each object once: agents and decisions come back in many lines."""
 
-    def __init__(self, make: Callable[[NounT], PartT]) -> None:
+    def __init__(self, make: Callable[[NounT], object]) -> None:
         self._make = make
         # By identity, since comparing costs more than encoding; holding the object keeps its identity its own.
-        self._known: dict[int, tuple[NounT, PartT]] = {}
+        self._known: dict[int, tuple[NounT, bytes]] = {}
 
-    def of(self, value: NounT) -> PartT:
-        """Return the part, encoded already: msgspec writes a `Raw` wherever a struct may stand."""
+    def of(self, value: NounT) -> bytes:
+        """Return the encoded part."""
         known = self._known.get(id(value))
         if known is not None:
             return known[1]
         if len(self._known) >= _CACHED:
             self._known.clear()
-        raw = cast("PartT", msgspec.Raw(json_line(encode(self._make(value)))))
+        raw = encoded(self._make(value))
         self._known[id(value)] = (value, raw)
         return raw
 

@@ -22,10 +22,10 @@ BODY_BYTES: Final = 64 * 1024
 class Direction(Enum):
     """The leg of the way on which a message was seen."""
 
-    AGENT_TO_GATEWAY = "agent→gateway"
-    GATEWAY_TO_SERVER = "gateway→server"
-    SERVER_TO_GATEWAY = "server→gateway"
-    GATEWAY_TO_AGENT = "gateway→agent"
+    FROM_AGENT = "agent→gateway"
+    TO_SERVER = "gateway→server"
+    FROM_SERVER = "server→gateway"
+    TO_AGENT = "gateway→agent"
 
 
 def _says(description: str) -> Meta:
@@ -143,7 +143,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fal
     exchange_seq: Annotated[int, _says("number of the line in its exchange: from 1, without gaps")] = 0
     parent: Annotated[str, _says("the line that this one answers")] = ""
     kind: Annotated[str, _says("`request`, `result`, `error` or `notification`; of `admin`: what was done")] = ""
-    agent: Annotated[AgentPart | None, _says("who asked")] = None
+    agent: Annotated[AgentPart | None, _says("who asked; `id: gateway` = the gateway itself")] = None
     server: Annotated[str, _says("the server's name")] = ""
     replica: Annotated[str, _says("the replica's URL")] = ""
     http: Annotated[HttpPart | None, _says("the HTTP request")] = None
@@ -157,17 +157,18 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fal
     body_hmac: Annotated[
         str, _says("keyed digest of the message, where a secret in `body` was replaced by its digest")
     ] = ""
+    body_state: Annotated[str, _says("why there is no body with `bodies: full`: `too-long` or `unencodable`")] = ""
     decision: Annotated[DecisionPart | None, _says("what policy said")] = None
     timing: Annotated[TimingPart | None, _says("when each step was reached")] = None
     outcome: Annotated[OutcomePart | None, _says("what came of it")] = None
     refusals: Annotated[RefusalsPart | None, _says("refusals that were only counted")] = None
     lost: Annotated[int, _says("lines that were dropped before this one (`onFailure: drop`)")] = 0
     checkpoint: Annotated[CheckpointPart | None, _says("counts up to here")] = None
-    flags: Annotated[tuple[str, ...], _says("`dropped`, `truncated`, `changed`, `undelivered`, `own`, …")] = ()
+    flags: Annotated[tuple[str, ...], _says("`dropped`, and what the gateway says of the message")] = ()
 
-
-DIR_HEADS: Final = {direction: f'{{"dir":"{direction.value}",'.encode() for direction in Direction}
-"""What a line of a direction begins with. Apart from the arrow most lines are ASCII, and that is cheap to know."""
 
 encode = msgspec.json.Encoder().encode
+"""Return any part as JSON. What comes from outside must then pass `telemetry.harmless`."""
+
 decode = msgspec.json.Decoder(Line).decode
+"""Return the line. Raises: msgspec.ValidationError, msgspec.DecodeError."""

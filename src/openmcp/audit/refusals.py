@@ -6,7 +6,7 @@ identified.
 """
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 PER_PEER: Final = 20
@@ -38,32 +38,39 @@ class Refusals:
         self._capacity = peers
         self._tallies: dict[str, Tally] = {}
         self._window_end = 0
+        self.has_counted = False
+        """Whether something waits to be told (`take`)."""
 
     def admits(self, address: str, kind: str, *, now_ns: int) -> bool:
         """Whether this refusal gets a record of its own; if not, it is counted."""
+        if now_ns >= self._window_end:
+            # A new minute: what was recorded no longer counts, what was only counted waits for `take`.
+            self._window_end = now_ns + self._window_ns
+            self._tallies = {peer: tally for peer, tally in self._tallies.items() if tally.kinds}
+            for counted in self._tallies.values():
+                counted.recorded = 0
         peer = _network(address)
         tally = self._tallies.get(peer)
         if tally is None:
             if len(self._tallies) >= self._capacity:
                 peer = _OTHERS
             tally = self._tallies.setdefault(peer, Tally(peer, now_ns))
-            self._window_end = self._window_end or now_ns + self._window_ns
         if tally.recorded < self._per_peer:
             tally.recorded += 1
             return True
+        self.has_counted = True
+        if not tally.kinds:
+            tally.first = now_ns
         tally.last = now_ns
         tally.kinds[kind] = tally.kinds.get(kind, 0) + 1
         return False
 
-    def is_due(self, now_ns: int) -> bool:
-        """Whether the minute is over."""
-        return 0 < self._window_end <= now_ns
-
     def take(self) -> list[Tally]:
-        """Return what was only counted, and begin a new minute."""
-        counted = [tally for tally in self._tallies.values() if tally.kinds]
-        self._tallies.clear()
-        self._window_end = 0
+        """Return what was only counted since the last call."""
+        counted = [replace(tally) for tally in self._tallies.values() if tally.kinds]
+        for tally in self._tallies.values():
+            tally.kinds = {}
+        self.has_counted = False
         return counted
 
 

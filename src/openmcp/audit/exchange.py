@@ -1,0 +1,388 @@
+"""The `Record` of one exchange: the gateway says what happens, and each call becomes a line.
+
+Made by `recorder`; used by one task of the event loop, in the path of every exchange. A
+line is put together from pieces that are encoded once (who asked, what was asked) and
+queued; numbers, digests of bodies and disks are the writer's. Every piece that holds
+anything from outside has passed `telemetry.harmless`, and no secret gets this far raw:
+session ids and event ids are keyed digests.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from openmcp.audit.bodies import BodyLine
+from openmcp.audit.flows import Flows
+from openmcp.audit.parts import (
+    DETAIL_CHARS,
+    NAME_CHARS,
+    SHORT_CHARS,
+    Ids,
+    Parts,
+    agent_part,
+    decision_part,
+    encoded,
+    http_part,
+    short_id,
+)
+from openmcp.audit.record import AgentPart, Direction, McpPart, OutcomePart, StreamPart, TimingPart
+from openmcp.audit.refusals import Refusals
+from openmcp.audit.writer import Rank, Writer
+from openmcp.errors import AuditUnavailable, InvalidParams, OpenMCPError
+from openmcp.mcp import methods
+from openmcp.mcp.message import Id, Kind, Message
+from openmcp.model.agent import Agent
+from openmcp.model.arrival import Arrival
+from openmcp.model.decision import Decision
+from openmcp.model.http import Request
+from openmcp.model.server import Bodies, Replica, Server
+from openmcp.model.session import Session
+from openmcp.telemetry.harmless import text
+
+_HEADS: Final = {
+    direction: {kind: f'{{"dir":"{direction.value}","type":"message","kind":"{kind.value}",'.encode() for kind in Kind}
+    for direction in Direction
+}
+_STREAM_HEADS: Final = {d: f'{{"dir":"{d.value}","type":"stream",'.encode() for d in Direction}
+_DECISION_HEAD: Final = b'{"type":"decision",'
+_END_HEAD: Final = b'{"type":"exchange",'
+_OURSELVES: Final = encoded(AgentPart(name="gateway", id="gateway", method="own"))
+
+
+class Desk:
+    """What all records of one event loop share."""
+
+    def __init__(
+        self, writer: Writer, hashing: Callable[[str, bytes], bytes], *, clock_ns: Callable[[], int], refusals: Refusals
+    ) -> None:
+        self.writer = writer
+        self.hashing = hashing
+        self.clock_ns = clock_ns
+        self.refusals = refusals
+        self.flows = Flows(hashing)
+        self.ids = Ids()
+        self.agents = Parts(agent_part)
+        self.decisions = Parts(decision_part)
+
+
+class Record:
+    """The evidence of one exchange; closed once.
+
+    Methods raise `AuditUnavailable` when a line cannot be kept, `close` excepted: what is not
+    recorded must not happen.
+    """
+
+    # Defaults stand on the class: most exchanges set few of them.
+    _server: Server | None = None
+    _agent = b""
+    _binding = ""
+    _version = ""
+    _session = ""
+    _flow = ""
+    _replica = b""
+    _asked: Message | None = None
+    """The request, until its line can name flow and session."""
+
+    _request_id: Id | None = None
+    _parent = b""
+    """The member that names the request's line; set when that line was made."""
+
+    _request_mcp: bytes | None = None
+    """The request as lines name it; decision, answer and end repeat it."""
+
+    _method = ""
+    _name: str | None = None
+    _shared = b""
+    """Members that every line has; made again when one of them changes."""
+
+    _seq = 0
+    _status = _upstream_status = 0
+    _jsonrpc: int | None = None
+    _is_error: bool | None = None
+    _refusal: OpenMCPError | None = None
+    _is_closed = False
+    # Unix nanoseconds.
+    _authn = _policy = _sent = _first = _last = 0
+
+    def __init__(self, desk: Desk, request: Request | None) -> None:
+        """`request` is `None` for what the gateway itself asks."""
+        self._desk = desk
+        self._request = request
+        self._received = (request.received_ns if request is not None else 0) or desk.clock_ns()
+        self.id = desk.ids.next(self._received)
+        self._id = self.id.encode()
+        if request is None:
+            self._binding, self._agent = "gateway", _OURSELVES
+
+    # ------------------------------------------------------------ what becomes known
+
+    def routed(self, server: Server) -> None:
+        """Which server stands behind the path."""
+        self._server, self._shared = server, b""
+
+    def identified(self, agent: Agent) -> None:
+        """Who asks."""
+        self._agent, self._shared = self._desk.agents.of(agent), b""
+        self._binding = agent.principal.binding
+        self._authn = self._desk.clock_ns()
+
+    def received(self, message: Message | None) -> None:
+        """What was asked; `None` for GET and DELETE. The line waits for `arrived`, at latest for `close`."""
+        # Asked again under a newer snapshot, it is still the same request.
+        if not self._parent:
+            self._asked = message
+
+    def arrived(self, arrival: Arrival) -> None:
+        """Which revision, session and subject the request is about."""
+        self._version = arrival.revision.version
+        if arrival.session is not None:
+            self.session(arrival.session)
+        self._method = arrival.method
+        # The first of several stands for all: the body, where it is kept, has the others.
+        self._name = arrival.subjects[0].name if arrival.subjects else None
+        if self._asked is not None:
+            self._ask(Direction.FROM_AGENT, self._asked)
+
+    def session(self, session: Session | str | None) -> None:
+        """The session, or its raw id, of which only a keyed digest is kept; `None` changes nothing."""
+        if session is not None:
+            raw = session.id if isinstance(session, Session) else session
+            self._session = self._flow = self._desk.flows.digest(raw)
+            self._shared, self._request_mcp = b"", None
+
+    def sending(self) -> None:
+        """The request goes to the upstream side now."""
+        self._sent = self._desk.clock_ns()
+
+    def answered(self, replica: Replica, status: int) -> None:
+        """The head of a replica's answer has come."""
+        self._replica = b'"replica":%b,' % encoded(replica.url)
+        self._upstream_status = status
+        self._first = self._last = self._desk.clock_ns()
+
+    # ------------------------------------------------------------ lines
+
+    def message(
+        self,
+        direction: Direction,
+        message: Message,
+        *,
+        event_id: str | None = None,
+        flags: tuple[str, ...] = (),
+        size: int = 0,
+    ) -> None:
+        """One message on one leg. `size`: bytes on the wire; `event_id`: of the event that carried it."""
+        kind = message.kind
+        if direction is Direction.FROM_SERVER:
+            self._last = self._desk.clock_ns()
+        elif self._request is None and kind is Kind.REQUEST and not self._parent:
+            self._method, self._name = message.method, _subject_name(message)
+            self._ask(direction, message)
+            return
+        if (kind is Kind.RESULT or kind is Kind.ERROR) and message.id == self._request_id and message.id is not None:
+            self._judge(message)
+            own = b'%b"mcp":%b' % (self._parent, self._request_mcp or self._describe())
+        else:
+            own = b'"mcp":%b' % encoded(self._mcp(message.method, None, message.id))
+        if event_id is not None:
+            event = self._desk.flows.secret("audit-event", event_id.encode())
+            own = b'%b,"stream":%b' % (own, encoded(StreamPart(event=event)))
+        self._write(direction, message, own=_flagged(own, flags), size=size)
+
+    def dropped(self, direction: Direction, why: str, message: Message | None = None) -> None:
+        """Something on this leg was not sent on."""
+        own = b'"outcome":%b,"flags":["dropped"]' % encoded(OutcomePart(kind=text(why, SHORT_CHARS)))
+        if message is None:
+            self._desk.writer.append(self._line(_STREAM_HEADS[direction], own) + b"}", Rank.MESSAGE)
+            return
+        mcp = encoded(self._mcp(message.method, None, message.id))
+        self._write(direction, message, own=b'"mcp":%b,%b' % (mcp, own), size=0)
+
+    def decision(self, decision: Decision, message: Message | None) -> str:
+        """What policy said of the message; return the decision's id, which the agent may be told."""
+        if not self._policy:
+            self._policy = self._desk.clock_ns()
+        part = self._desk.decisions.of(decision)
+        if message is None or message.id == self._request_id:
+            own = b'%b"mcp":%b,"decision":%b' % (self._parent, self._request_mcp or self._describe(), part)
+        else:
+            own = b'"mcp":%b,"decision":%b' % (encoded(self._mcp(message.method, None, message.id)), part)
+        self._desk.writer.append(self._line(_DECISION_HEAD, own) + b"}", Rank.DECISION)
+        return f"{self.id}.{self._seq}"
+
+    def refused(self, error: OpenMCPError, status: int) -> None:
+        """The exchange ends with this refusal; its line comes with `close`."""
+        self._refusal, self._status = error, status
+
+    def close(self, *, status: int = 0, replica: Replica | None = None) -> None:
+        """Write the last line. Never raises; a second call does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if replica is not None and not self._replica:
+            self._replica = b'"replica":%b,' % encoded(replica.url)
+        if self._is_only_counted():
+            return
+        try:
+            if self._asked is not None:
+                self._method, self._name = self._asked.method, _subject_name(self._asked)
+                self._ask(Direction.FROM_AGENT, self._asked)
+        except AuditUnavailable:
+            # The last line tells that it was refused for want of evidence.
+            pass
+        own = b'"mcp":%b,"timing":%b,"outcome":%b' % (
+            self._request_mcp or self._describe(),
+            encoded(self._timing()),
+            encoded(self._outcome(status or self._status)),
+        )
+        self._desk.writer.append(self._line(_END_HEAD, own) + b"}", Rank.END)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more lines of a long stream may be written without waiting."""
+        return self._desk.writer.has_room
+
+    async def room(self) -> None:
+        """Wait until more lines may be written. Raises: AuditUnavailable."""
+        await self._desk.writer.room()
+
+    async def settled(self) -> None:
+        """Wait until all lines so far count as written (`audit.durability`). Raises: AuditUnavailable."""
+        await self._desk.writer.settled()
+
+    # ------------------------------------------------------------ for metrics
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds since the head of the request was read."""
+        return (self._desk.clock_ns() - self._received) / 1e9
+
+    @property
+    def upstream_s(self) -> float | None:
+        """Seconds from `sending` to the head of the server's answer; `None` without either."""
+        return (self._first - self._sent) / 1e9 if self._first and self._sent else None
+
+    # ------------------------------------------------------------ how a line is made
+
+    def _ask(self, direction: Direction, message: Message) -> None:
+        self._asked = None
+        self._request_id = message.id
+        own = b'"mcp":%b' % self._describe()
+        self._parent = b'"parent":"%b.%d",' % (self._id, self._seq + 1)
+        self._write(direction, message, own=own, size=len(self._request.body) if self._request is not None else 0)
+
+    def _mcp(self, method: str, name: str | None, id: Id | None) -> McpPart:
+        if len(method) > SHORT_CHARS or (name is not None and len(name) > NAME_CHARS):
+            method, name = method[:SHORT_CHARS], name and name[:NAME_CHARS]
+        return McpPart(method=method, name=name, version=self._version, id=short_id(id), session=self._session)
+
+    def _describe(self) -> bytes:
+        self._request_mcp = mcp = encoded(self._mcp(self._method, self._name, self._request_id))
+        return mcp
+
+    def _write(self, direction: Direction, message: Message, *, own: bytes, size: int) -> None:
+        bodies = self._server.bodies if self._server is not None else Bodies.NONE
+        if size and bodies is not Bodies.NONE:
+            own = b'%b,"bytes":%d' % (own, size)
+        line = self._line(_HEADS[direction][message.kind], own)
+        if bodies is Bodies.FULL:
+            desk = self._desk
+            desk.writer.append(BodyLine(line, message.body, size=size or 1024, hashing=desk.hashing), Rank.MESSAGE)
+        else:
+            self._desk.writer.append(line + b"}", Rank.MESSAGE)
+
+    def _line(self, head: bytes, own: bytes) -> bytes:
+        """Return the line without its closing brace; `own` is what no other line has."""
+        self._seq = seq = self._seq + 1
+        now = self._desk.clock_ns()
+        if seq == 1 and self._request is not None:
+            own = b'"http":%b,%b' % (encoded(http_part(self._request)), own)
+        shared = self._shared or self._share(now, is_last=head is _END_HEAD)
+        return b'%b"id":"%b.%d","ts":%d,"exchangeSeq":%d,%b%b%b' % (
+            head,
+            self._id,
+            seq,
+            now,
+            seq,
+            shared,
+            self._replica,
+            own,
+        )
+
+    def _share(self, now: int, *, is_last: bool) -> bytes:
+        flow = self._flow or self._begin_flow(now, is_last=is_last)
+        shared = b'"exchange":"%b",' % self._id
+        if flow:
+            shared += b'"flow":"%b",' % flow.encode()
+        if self._agent:
+            shared += b'"agent":%b,' % self._agent
+        if self._server is not None:
+            shared += b'"server":%b,' % encoded(self._server.name)
+        if flow:
+            self._shared = shared
+        return shared
+
+    def _begin_flow(self, now: int, *, is_last: bool) -> str:
+        """Return the flow of an exchange without a session; none yet while it may open one."""
+        is_opening = self._method == methods.INITIALIZE and not is_last
+        if is_opening or not self._binding or self._server is None:
+            return ""
+        self._flow = self._desk.flows.of_principal(self._binding, self._server.name, exchange=self.id, now_ns=now)
+        return self._flow
+
+    # ------------------------------------------------------------ how it ends
+
+    def _judge(self, answer: Message) -> None:
+        result = answer.result
+        if result is not None:
+            verdict = result.get("isError")
+            self._is_error, self._jsonrpc = verdict if isinstance(verdict, bool) else None, None
+            return
+        code = (answer.error or {}).get("code")
+        # A server may send any number; readers of the log know 64 bits.
+        self._jsonrpc = code if isinstance(code, int) and abs(code) < 2**53 else -32603
+        self._is_error = None
+
+    def _is_only_counted(self) -> bool:
+        """Whether it was refused before anybody knew who asks, and is one of very many."""
+        refusal, request = self._refusal, self._request
+        if refusal is None or request is None or self._agent:
+            return False
+        return not self._desk.refusals.admits(request.peer.address, refusal.kind, now_ns=self._desk.clock_ns())
+
+    def _timing(self) -> TimingPart:
+        start = self._received
+        return TimingPart(
+            received=start,
+            authn=(self._authn - start) // 1000 if self._authn else None,
+            policy=(self._policy - start) // 1000 if self._policy else None,
+            upstream_sent=(self._sent - start) // 1000 if self._sent else None,
+            upstream_first=(self._first - start) // 1000 if self._first else None,
+            upstream_last=(self._last - start) // 1000 if self._last else None,
+            sent=(self._desk.clock_ns() - start) // 1000,
+        )
+
+    def _outcome(self, status: int) -> OutcomePart:
+        refusal = self._refusal
+        if refusal is None:
+            kind = "ok" if status else "interrupted"
+            return OutcomePart(
+                http=status, upstream=self._upstream_status, jsonrpc=self._jsonrpc, is_error=self._is_error, kind=kind
+            )
+        return OutcomePart(
+            http=status,
+            upstream=self._upstream_status,
+            jsonrpc=refusal.code,
+            kind=refusal.kind,
+            detail=text(refusal.detail, DETAIL_CHARS),
+        )
+
+
+def _flagged(own: bytes, flags: tuple[str, ...]) -> bytes:
+    return b'%b,"flags":%b' % (own, encoded(flags)) if flags else own
+
+
+def _subject_name(message: Message) -> str | None:
+    try:
+        return next((subject.name for subject in methods.subjects(message)), None)
+    except InvalidParams:
+        return None
