@@ -11,7 +11,6 @@ _CONTENT = "content inspection comes later; use `allow` and `deny` rules"
 _APPROVAL = "human approval comes later; `deny` what needs it for now"
 _EXPRESSIONS = "conditions in CEL come later; match by `tools`, `prompts`, `resources` and `methods`"
 _TRACING = "OpenTelemetry traces come later"
-_NAMESPACE = f"namespaces: {_KUBERNETES}"
 
 KINDS: dict[str, str] = {
     "Detector": _CONTENT,
@@ -22,7 +21,7 @@ KINDS: dict[str, str] = {
 }
 
 FIELDS: dict[str, str] = {
-    "* metadata.namespace": _NAMESPACE,
+    "* metadata.namespace": _KUBERNETES,
     "GatewayConfig spec.listeners[].http2": "this version speaks HTTP/1.1",
     "GatewayConfig spec.listeners[].tls": _TLS,
     "GatewayConfig spec.admin.tls": _TLS,

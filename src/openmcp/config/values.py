@@ -230,8 +230,11 @@ def _is_regex(value: object) -> bool:
     return isinstance(value, Mapping) and "regex" in value
 
 
-Duration = Annotated[str, _kept(duration_s), Field(json_schema_extra={"pattern": f"^{_DURATION.pattern}$"})]
-Size = Annotated[str, _kept(size_bytes), Field(json_schema_extra={"pattern": f"^{_SIZE.pattern}$"})]
+DURATION_PATTERN = f"^{_DURATION.pattern}$"
+SIZE_PATTERN = f"^{_SIZE.pattern}$"
+
+Duration = Annotated[str, _kept(duration_s), Field(json_schema_extra={"pattern": DURATION_PATTERN})]
+Size = Annotated[str, _kept(size_bytes), Field(json_schema_extra={"pattern": SIZE_PATTERN})]
 AddressText = Annotated[str, _kept(address)]
 NetworkText = Annotated[str, _kept(network)]
 BaseUrl = Annotated[str, _kept(base_url)]

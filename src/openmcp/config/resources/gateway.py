@@ -107,7 +107,7 @@ class Audit(Fields):
     """The evidence: what is written, where to, and what happens when it cannot be."""
 
     sinks: Annotated[Items[Sink], Field(min_length=1)] = (Sink(file=FileSink()),)
-    """Where records go; each record goes to all of them."""
+    """Where records go; each record goes to all of them. Default: files under `<dataDir>/audit`."""
 
     bodies: Bodies = "metadata"
     """How much of message bodies is kept: `none`, `metadata` (names, sizes, digests), `full`.

@@ -1,0 +1,1 @@
+"""The commands: one function each, in `main`; what a command does is in the module of its name."""
