@@ -6,15 +6,21 @@ import asyncio
 import http.client
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bench import messages
 
 TIMEOUT_S = 10.0
 
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
 class Answer:
+    """A whole answer, as far as the bench looks at it."""
+
     status: int
     session: str | None
     content_type: str
@@ -64,15 +70,18 @@ def fault(answer: Answer) -> str | None:
     return None
 
 
-def wait_for_answer(port: int, path: str, body: bytes, *, fields: dict[str, str]) -> None:
-    """Returns when the call is answered as it should be.
+def patiently(act: Callable[[], Result]) -> Result:
+    """What `act` returns once it succeeds: a proxy that has just started may not know its upstream yet.
 
-    Raises: RuntimeError with the last fault, if it is not after TIMEOUT_S.
+    Raises: what the last try raised, if there was no success within TIMEOUT_S.
     """
     deadline = time.monotonic() + TIMEOUT_S
-    while wrong := fault(post(port, path, body, fields=fields)):
-        if time.monotonic() > deadline:
-            raise RuntimeError(wrong)
+    while True:
+        try:
+            return act()
+        except (RuntimeError, OSError, http.client.HTTPException):
+            if time.monotonic() > deadline:
+                raise
         time.sleep(0.1)
 
 
@@ -98,6 +107,8 @@ async def open_stream(port: int, path: str, *, fields: dict[str, str], buffer: i
 
 @dataclass(frozen=True)
 class Stream:
+    """Both ends of an open stream."""
+
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 

@@ -3,10 +3,12 @@
 A contender that cannot be had or does not work stays in the list with the reason; it never yields a figure.
 """
 
+import http.client
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from bench import client, messages, others, ours, upstream
@@ -30,7 +32,10 @@ class Target:
 
 @dataclass
 class Contender:
-    """A running proxy, or the reason why there is none. `pid` is the root of its process tree."""
+    """A running proxy, or the reason why there is none.
+
+    `pid` is the root of its process tree; `refuses`: it has a policy, and must show that it is in force.
+    """
 
     name: str
     pid: int = 0
@@ -38,6 +43,7 @@ class Contender:
     era: messages.Era = "legacy"
     key: str | None = messages.SOME_KEY
     own_sessions: bool = False
+    refuses: bool = False
     fault: str | None = None
     targets: dict[str, Target] = field(default_factory=dict)
 
@@ -108,8 +114,8 @@ class Starter:
             options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
             return [self._tools.envoy or "", "-c", config, *options]
 
-        name = "Envoy + mcp + RBAC + JSON log" if mcp else "Envoy"
-        return self._start(name, self._tools.envoy, command, tool="envoy")
+        like = Contender("Envoy + mcp + RBAC + JSON log" if mcp else "Envoy", refuses=mcp)
+        return self._start(like.name, self._tools.envoy, command, tool="envoy", like=like)
 
     def pass_through(self) -> Contender:
         """The modern era: anonymous agents, nothing kept between calls."""
@@ -127,7 +133,7 @@ class Starter:
             return ours.full(self._laboratory.folder, route, admin_port=free_port(), key=key)
 
         name = "OpenMCP full" if era == "legacy" else "OpenMCP full, modern era"
-        return self._openmcp(Contender(name, era=era, key=key, own_sessions=era == "legacy"), text)
+        return self._openmcp(Contender(name, era=era, key=key, own_sessions=era == "legacy", refuses=True), text)
 
     def _openmcp(self, contender: Contender, text: Callable[[Route], str]) -> Contender:
         def command(route: Route) -> list[str]:
@@ -170,16 +176,33 @@ def _proved(contender: Contender) -> Contender:
     targets: dict[str, Target] = {}
     try:
         for path in PATHS:
-            session = messages.SOME_SESSION
-            if contender.own_sessions:
-                session = client.open_session(contender.port, f"/{path}", key=contender.key)
-            fields = messages.headers(contender.era, session=session, key=contender.key)
-            target = Target(contender.port, f"/{path}", messages.call(contender.era), fields)
-            client.wait_for_answer(target.port, target.path, target.body, fields=target.fields)
-            targets[path] = target
-    except (RuntimeError, OSError) as error:
+            targets[path] = client.patiently(partial(_target, contender, path))
+    except (RuntimeError, OSError, http.client.HTTPException) as error:
         return replace(contender, fault=f"{type(error).__name__}: {error}")
     return replace(contender, targets=targets)
+
+
+def _target(contender: Contender, path: str) -> Target:
+    """Raises: RuntimeError, if the call is not answered as it should be."""
+    session = messages.SOME_SESSION
+    if contender.own_sessions:
+        session = client.open_session(contender.port, f"/{path}", key=contender.key)
+    fields = messages.headers(contender.era, session=session, key=contender.key)
+    target = Target(contender.port, f"/{path}", messages.call(contender.era), fields)
+    if wrong := client.fault(client.post(target.port, target.path, target.body, fields=fields)):
+        raise RuntimeError(wrong)
+    if contender.refuses:
+        _refused(target)
+    return target
+
+
+def _refused(target: Target) -> None:
+    """Raises: RuntimeError, if a tool that no rule allows is called nonetheless."""
+    name = messages.FORBIDDEN_TOOL
+    fields = {key: name if key == "Mcp-Name" else value for key, value in target.fields.items()}
+    body = target.body.replace(messages.TOOL.encode(), name.encode())
+    if client.fault(client.post(target.port, target.path, body, fields=fields)) is None:
+        raise RuntimeError(f"the policy is not in force: {name} was answered")
 
 
 def _nginx_command(nginx: str, config: Path) -> list[str]:

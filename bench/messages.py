@@ -10,6 +10,8 @@ from typing import Literal
 Era = Literal["legacy", "modern"]
 
 TOOL = "search_docs"
+# As long as the other one, and allowed by no rule.
+FORBIDDEN_TOOL = "delete_docs"
 LEGACY_VERSION = "2025-11-25"
 MODERN_VERSION = "2026-07-28"
 CLIENT_NAME = "openmcp-bench"

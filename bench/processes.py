@@ -45,8 +45,15 @@ class Laboratory:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in reversed(self._processes):
-            self.stop(process)
+        # A second Ctrl-C must not leave half of them behind; every wait below is bounded.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        # Who descends from whom is lost when the parent ends, so it is asked first.
+        families = [(process, tree(process.pid)) for process in self._processes]
+        for process, _ in families:
+            process.terminate()
+        for process, pids in families:
+            self._end(process, pids)
         os.sched_setaffinity(0, self._own_cores)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -63,8 +70,10 @@ class Laboratory:
         return self.folder / f"{name}.out"
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
-        """Ends the process and every child it had, gently first."""
-        pids = tree(process.pid)
+        """Ends the process and every child it has, gently first."""
+        self._end(process, tree(process.pid))
+
+    def _end(self, process: subprocess.Popen[bytes], pids: Sequence[int]) -> None:
         if process.poll() is None:
             process.terminate()
             try:
@@ -122,7 +131,7 @@ def cpu_ns(pid: int) -> dict[tuple[int, int], int]:
 
 
 def cpu_since(pid: int, before: dict[tuple[int, int], int]) -> int:
-    """What was spent since then, in nanoseconds; threads born meanwhile count fully."""
+    """What was spent since then, in nanoseconds; new threads count fully, ended ones took their count along."""
     return sum(now - before.get(thread, 0) for thread, now in cpu_ns(pid).items())
 
 

@@ -156,7 +156,7 @@ contenders run at once and are loaded in turn, round after round; the tables sho
 of the ratios within each round. Loopback, plaintext HTTP/1.1, one worker each.
 
 A round counts only if no request failed, if the upstream confirms that each one arrived there, and if the answer is
-the expected one before and after.
+the expected one before and after. Who has a policy must refuse a call that it does not allow.
 
 - *direct*: no proxy. The CPU time is that of the upstream; the rate is the most that load and upstream can do together.
 - *nginx*, *haproxy*, *Envoy*: plain pass-through with kept-alive upstream connections and no buffering of answers.
