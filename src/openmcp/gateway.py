@@ -6,7 +6,7 @@ An exchange is one HTTP request of an agent and all that comes back for it. Each
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from openmcp.approvals.approvals import Approvals
 from openmcp.audit.recorder import Direction, Record, Recorder
@@ -14,10 +14,9 @@ from openmcp.errors import Dropped, OpenMCPError, OutcomeUnknown
 from openmcp.identity.chain import IdentityChain
 from openmcp.inspection.inspector import Inspector
 from openmcp.mcp.headers import MCP_SESSION_ID
-from openmcp.mcp.message import Message, parse, read
+from openmcp.mcp.message import Message, ParseLimits, parse, read
 from openmcp.model.arrival import Arrival
 from openmcp.model.decision import Permitted
-from openmcp.model.grant import Grant
 from openmcp.model.http import Request, Wire
 from openmcp.model.responder import Responder
 from openmcp.model.server import Replica, Server
@@ -33,6 +32,7 @@ from openmcp.upstream.reply import Reply
 class Gateway:
     """The stages of one snapshot, in the order in which an exchange meets them."""
 
+    limits: ParseLimits
     recorder: Recorder
     routing: Routing
     identity: IdentityChain
@@ -54,7 +54,8 @@ class Gateway:
         responder.exchange_id = record.id
         try:
             permitted = await self.admit(request, responder, record)
-            await self._forward(permitted, responder, record)
+            with self.routing.hold(permitted):
+                await self._forward(permitted, responder, record)
         except OpenMCPError as error:
             record.refused(error, responder.refuse(error))
         except asyncio.CancelledError:
@@ -72,7 +73,7 @@ class Gateway:
         record.identified(agent)
 
         # What is read here is decided on, and its re-serialisation is sent: there is no second reading.
-        message = responder.message = parse(request.body) if request.method == "POST" else None
+        message = responder.message = parse(request.body, self.limits) if request.method == "POST" else None
         record.received(message)
         arrival = await self.routing.arrive(request, message, server=server, agent=agent)
         responder.revision = arrival.revision
@@ -90,12 +91,10 @@ class Gateway:
             again = self.policy.authorize(agent, server, inspected)
             arrival = self.policy.enforce(again, agent, server=server, arrival=inspected)
 
-        grants: tuple[Grant, ...] = ()
-        if decision.needs_approval:
-            grants = await self.approvals.obtain(agent, server, arrival=arrival, decision=decision, tick=responder.tick)
-            if self.newest() is not self:
-                # The world has changed while a human was thinking: every question is asked again.
-                return await self.newest().admit(request, responder, record)
+        grants = await self.approvals.obtain(agent, server, arrival=arrival, decision=decision, tick=responder.tick)
+        if grants and self.newest() is not self:
+            # The world has changed while a human was thinking: every question is asked again.
+            return await self.newest().admit(request, responder, record)
         sent = upstream_headers(request, arrival, definition)
         return Permitted(server, arrival, sent, agent=agent, decision=decision, grants=grants)
 
@@ -120,6 +119,7 @@ class Gateway:
     async def _relay(self, reply: Reply, permitted: Permitted, responder: Responder, record: Record) -> None:
         responder.open_stream()
         async for event in reply.events():
+            self.newest().routing.require_known(permitted.server)
             self.newest().policy.require_still(permitted)
             if event is None:
                 responder.comment()
@@ -130,7 +130,7 @@ class Gateway:
 
     async def _return(self, message: Message, permitted: Permitted, replica: Replica, record: Record) -> Message | None:
         """Return what the agent may see of a server's message; `None` if nothing."""
-        record.message(Direction.SERVER_TO_GATEWAY, message)
+        record.message(Direction.FROM_SERVER, message)
         newest = self.newest()
         try:
             expected = self.routing.expect(message, permitted)
@@ -138,11 +138,10 @@ class Gateway:
             inspected = newest.inspector.response(reviewed, permitted)
             return self.routing.leave(inspected, permitted, replica)
         except Dropped as dropped:
-            record.dropped(Direction.SERVER_TO_GATEWAY, dropped.detail, message)
+            record.dropped(Direction.FROM_SERVER, dropped.detail, message)
             if isinstance(dropped.answer, Message):
-                refusal = own(permitted.server, replace(permitted.arrival, message=dropped.answer))
-                async with self.upstream.send(refusal, (replica,)):
-                    pass
+                no = own(permitted.server, permitted.arrival.answering(dropped.answer))
+                await verdict.deliver(self.upstream.send(no, (replica,)))
             return None
 
 

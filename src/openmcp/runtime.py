@@ -15,7 +15,7 @@ from openmcp.errors import UpstreamBroken
 from openmcp.gateway import Gateway, own
 from openmcp.identity.agents import identity_chain
 from openmcp.inspection.inspector import Inspector
-from openmcp.mcp.message import Message
+from openmcp.mcp.message import Message, ParseLimits
 from openmcp.mcp.revisions import Revision
 from openmcp.model.arrival import Arrival
 from openmcp.model.http import Request, Wire
@@ -35,6 +35,7 @@ from openmcp.routing.router import Router
 from openmcp.routing.routing import Routing
 from openmcp.routing.seals import Seals
 from openmcp.routing.sessions import Sessions
+from openmcp.routing.streams import Streams
 from openmcp.state.sealing import Keyring
 from openmcp.state.store import Store
 from openmcp.upstream import verdict
@@ -59,6 +60,7 @@ class Runtime:
         self.catalogues = Catalogues(self.prober.read, clock)
         self.sessions = Sessions(store, keyring, clock)
         self._passage = Passage(Seals(keyring, clock), store)
+        self._streams = Streams()
         self._recorder = recorder
         self.snapshot = snapshot
         self._gateway = self._compose(snapshot)
@@ -97,9 +99,12 @@ class Runtime:
             balancer=Balancer(self.health, self.upstream.in_flight),
             catalogues=self.catalogues,
             prober=self.prober,
+            streams=self._streams,
         )
         engine = PolicyEngine(compile_policies(snapshot.policies), revision=snapshot.revision)
+        self._streams.limit = snapshot.gateway.limits.streams_per_principal
         return Gateway(
+            limits=ParseLimits(depth=snapshot.gateway.limits.json_depth),
             recorder=self._recorder,
             routing=routing,
             identity=identity_chain(snapshot.sources, snapshot.agents),

@@ -21,8 +21,10 @@ class Approvals:
     async def obtain(
         self, agent: Agent, server: Server, *, arrival: Arrival, decision: Decision, tick: Callable[[str], None]
     ) -> tuple[Grant, ...]:
-        """Return the grants that cover the call; `tick` is told from time to time that nobody has answered yet.
+        """Return the grants that cover the call, none if it needs none; `tick` is told from time to time that nobody has answered yet.
 
         Raises: ApprovalPending when the agent shall ask again later, ApprovalRefused when the answer is no.
         """
+        if not decision.needs_approval:
+            return ()
         raise ApprovalRefused(detail=f"no approver can be reached for {decision.rule} on {server.name}")

@@ -1,12 +1,21 @@
 """Which configured agent a principal is, and the sources of a snapshot made ready. Called by the runtime."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, cast
 
 from openmcp import plugins
 from openmcp.config.snapshot import AgentSpec, SourceSpec
 from openmcp.identity.chain import IdentityChain
 from openmcp.identity.source import IdentitySource
 from openmcp.model.agent import ANONYMOUS, Agent
+
+
+class SourceFactory(Protocol):
+    """What the plugin table holds for an identity source: its class."""
+
+    def from_spec(self, spec: SourceSpec, agents: Sequence[AgentSpec]) -> IdentitySource:
+        """Return the source as configured, with what the agents' identities say of it."""
+        ...
 
 
 def identity_chain(sources: Iterable[SourceSpec], agents: Sequence[AgentSpec]) -> IdentityChain:
@@ -31,6 +40,5 @@ def agents_by_principal(agents: Iterable[AgentSpec]) -> Mapping[str, Agent]:
 
 
 def _made(spec: SourceSpec, agents: Sequence[AgentSpec]) -> IdentitySource:
-    factory = plugins.load("identity_source", spec.method)
-    source: IdentitySource = factory.from_spec(spec, agents)
-    return source
+    factory = cast("SourceFactory", plugins.load("identity_source", spec.method))
+    return factory.from_spec(spec, agents)

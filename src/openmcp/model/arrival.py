@@ -38,8 +38,15 @@ class Arrival:
     last_event_id: str | None = None
     """The upstream's own event id from which a stream is resumed."""
 
+    holder: str = ""
+    """Whom limits count: the principal, or the peer address of an anonymous agent."""
+
     @property
     def subject(self) -> Subject | None:
         """The one subject that is accessed; `None` where there is none, or a list of them (subscriptions)."""
         is_list = self.method == methods.SUBSCRIPTIONS_LISTEN
         return self.subjects[0] if len(self.subjects) == 1 and not is_list else None
+
+    def answering(self, message: Message) -> "Arrival":
+        """Return the way that an answer of the gateway's own takes to the same session and replica."""
+        return Arrival(http_method="POST", revision=self.revision, message=message, session=self.session)

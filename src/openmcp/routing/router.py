@@ -16,7 +16,9 @@ class Router:
 
     def __init__(self, servers: Iterable[Server]) -> None:
         self._by_path: dict[str, tuple[Server, ...]] = {}
+        self._names: set[str] = set()
         for server in servers:
+            self._names.add(server.name)
             self._by_path[server.path] = (*self._by_path.get(server.path, ()), server)
 
     def match(self, request: Request) -> Server:
@@ -32,6 +34,10 @@ class Router:
             if not path:
                 raise UnknownPath
             path = path.rpartition("/")[0]
+
+    def knows(self, name: str) -> bool:
+        """Whether a server of this name is configured."""
+        return name in self._names
 
     def _at(self, path: str, request: Request) -> Server | None:
         candidates = self._by_path.get(path)

@@ -3,10 +3,13 @@
 Called by the gateway; composed of the files beside it, which do one thing each.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from openmcp.errors import (
+    BodyTooLarge,
     Dropped,
+    Forbidden,
     HeaderMismatch,
     LegacyOnly,
     Malformed,
@@ -17,7 +20,7 @@ from openmcp.errors import (
 from openmcp.mcp import headers, methods, results, revisions
 from openmcp.mcp.message import Kind, Message
 from openmcp.mcp.methods import Subject
-from openmcp.model.agent import Agent
+from openmcp.model.agent import Agent, Trust
 from openmcp.model.arrival import Arrival
 from openmcp.model.catalogue import Definition
 from openmcp.model.decision import Permitted
@@ -31,6 +34,7 @@ from openmcp.routing.passage import Passage
 from openmcp.routing.prober import Prober
 from openmcp.routing.router import Router
 from openmcp.routing.sessions import Sessions
+from openmcp.routing.streams import Streams
 
 _CHANGES = frozenset({methods.TOOLS_CHANGED, methods.PROMPTS_CHANGED, methods.RESOURCES_CHANGED})
 _USES = frozenset({methods.TOOLS_CALL, methods.PROMPTS_GET, methods.RESOURCES_READ})
@@ -47,10 +51,14 @@ class Routing:
     balancer: Balancer
     catalogues: Catalogues
     prober: Prober
+    streams: Streams
 
     def match(self, request: Request) -> Server:
-        """Return the server at the request's path. Raises: UnknownPath."""
-        return self.router.match(request)
+        """Return the server at the request's path. Raises: UnknownPath, BodyTooLarge by the server's own limit."""
+        server = self.router.match(request)
+        if len(request.body) > server.request_bytes:
+            raise BodyTooLarge(detail=f"{len(request.body)} bytes; {server.name} takes {server.request_bytes}")
+        return server
 
     async def arrive(self, request: Request, message: Message | None, *, server: Server, agent: Agent) -> Arrival:
         """Return what is asked of the server, with the agent's own session and states opened.
@@ -78,6 +86,7 @@ class Routing:
             origin=_origin(opened.message, subjects),
             bound_to=opened.bound_to,
             round=opened.round,
+            holder=_holder(request, agent),
         )
 
     async def definition(
@@ -100,6 +109,15 @@ class Routing:
             definition = self.catalogues.definition(server, agent, subject=arrival.subject) or definition
             _check_params(request, arrival, definition)
         return definition
+
+    def require_known(self, server: Server) -> None:
+        """Return if the server is still configured. Raises: Forbidden."""
+        if not self.router.knows(server.name):
+            raise Forbidden(detail=f"{server.name} was removed while the stream was open")
+
+    def hold(self, permitted: Permitted) -> AbstractContextManager[None]:
+        """Hold a place among the agent's open streams while inside; nothing for other exchanges. Raises: Overloaded."""
+        return self.streams.hold(permitted)
 
     def candidates(self, permitted: Permitted) -> tuple[Replica, ...]:
         """Return the replicas to try, best first. Raises: UnknownSession if the bound one is gone."""
@@ -174,6 +192,7 @@ class Routing:
             origin=origin,
             bound_to=session.replica,
             last_event_id=upstream_id,
+            holder=_holder(request, agent),
         )
 
     async def _session(self, request: Request, server: Server, agent: Agent) -> Session | None:
@@ -192,6 +211,12 @@ class Routing:
                 permitted.server, agent, listing=listing, result=message.result or {}, is_first_page=is_first
             )
         return results.speakable(message) if origin.method == methods.SERVER_DISCOVER else message
+
+
+def _holder(request: Request, agent: Agent) -> str:
+    """Return whom limits count: the principal, or the peer where nobody is known."""
+    principal = agent.principal
+    return principal.binding if principal.trust is not Trust.ANONYMOUS else f"peer:{request.peer.address}"
 
 
 def _origin(message: Message, subjects: tuple[Subject, ...]) -> Origin | None:

@@ -5,6 +5,8 @@ errors, a 404 for a session, 400 and 405 pass; everything else is ours to explai
 because a bare status would make SDK clients lose their session or start to log in.
 """
 
+from contextlib import AbstractAsyncContextManager
+
 from openmcp.errors import OutcomeUnknown, UnknownSession, UpstreamBroken, UpstreamFailed, UpstreamUnreachable
 from openmcp.mcp.message import Id, Kind, Message, read
 from openmcp.model.decision import Permitted
@@ -39,6 +41,12 @@ def check(permitted: Permitted, reply: Reply) -> None:
     if status == 503:
         raise UpstreamUnreachable(detail=f"{replica} answered HTTP 503")
     raise UpstreamFailed(detail=f"{replica} answered HTTP {status}")
+
+
+async def deliver(sending: AbstractAsyncContextManager[Reply]) -> None:
+    """Send what has no answer but its status; that status changes nothing here."""
+    async with sending:
+        return
 
 
 async def answer(permitted: Permitted, reply: Reply) -> Message | None:
