@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.sdk.clients import MODES
+from tests.sdk.guarded import Guarded, guarded_gateway
 from tests.sdk.site import IS_DIRECT, Site
 from tests.support.gateway import allow_everything, running_gateway, server
 from tests.support.servers import Backend, reference_server
@@ -38,6 +39,15 @@ def proxied(site: Site) -> Site:
     if site.gateway is None:
         pytest.skip("OPENMCP_TARGET=direct is set; without it this test runs against the gateway.")
     return site
+
+
+@pytest.fixture(scope="session")
+def guarded(replicas: list[Backend], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A gateway with agents, keys and rules."""
+    if IS_DIRECT:
+        pytest.skip("OPENMCP_TARGET=direct is set; without it this test runs against the gateway.")
+    with guarded_gateway(replicas, tmp_path_factory.mktemp("guarded")) as found:
+        yield found
 
 
 @pytest.fixture(params=MODES)

@@ -60,10 +60,12 @@ class Client:
 
     async def seen(self, kind: str, tag: str) -> list[str]:
         """The doors behind which a call came to that, in bounded time for the first of them."""
-        query = f"/journal?kind={kind}&tag={tag}&timeout_s="
-        tasks = [asyncio.ensure_future(_get(f"{door}{query}{WAIT_S}")) for door in self.doors]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return [door for door in self.doors if await _get(f"{door}{query}0")]
+        query = f"/journal?kind={kind}&tag={tag}&timeout_s=0.2"
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                found = [door for door in self.doors if await _get(f"{door}{query}")]
+                if found:
+                    return found
 
     async def open_gate(self, tag: str) -> None:
         for door in self.doors:

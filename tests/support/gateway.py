@@ -4,11 +4,12 @@ Used by fixtures of the SDK, conformance and integration tests. Speaks to the ga
 an operator does: a file, a command, a signal, `/readyz`.
 """
 
+import asyncio
 import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Another build can be named, to hold it to the same tests.
 COMMAND = os.environ.get("OPENMCP_COMMAND") or str(ROOT / ".venv" / "bin" / "openmcp")
 READY_TIMEOUT_S = 30.0
+RECORD_TIMEOUT_S = 10.0
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -95,9 +97,18 @@ class Gateway:
         return sorted((self.data / "audit").glob("*.jsonl"))
 
     def audit_records(self) -> list[dict[str, Any]]:
-        """All records that are on disk by now."""
-        lines = (line for path in self.audit_files() for line in path.read_text().splitlines())
-        return [json.loads(line) for line in lines if line.strip()]
+        """All records that are on disk by now; a line that is still being written is left out."""
+        lines = (line for path in self.audit_files() for line in path.read_text().splitlines(keepends=True))
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    async def recorded(self, is_meant: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first record of that description. It is written behind the answer, so it is waited for, in bounds."""
+        async with asyncio.timeout(RECORD_TIMEOUT_S):
+            while True:
+                found = next(filter(is_meant, self.audit_records()), None)
+                if found is not None:
+                    return found
+                await asyncio.sleep(0.02)
 
     def is_ready(self) -> bool:
         try:
