@@ -33,6 +33,11 @@ class _Life(Enum):
     CLOSED = auto()
 
 
+# Looking a member up in its enum costs more than all else that is done with it.
+_OPEN, _CLOSING, _CLOSED = _Life
+_IDLE = Phase.IDLE
+
+
 class Connection(asyncio.Protocol):
     """Serves the requests of one client, one after the other."""
 
@@ -53,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._traffic = traffic
         self._identify = identify
         self._loop = loop
-        self._life = _Life.OPEN
+        self._life: _Life = _OPEN
         # What the deadline was last set for. The first head's time begins with the connection.
         self._awaited = Phase.HEAD
         self._exchange: Exchange | None = None
@@ -88,7 +93,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, or keep for later what was sent ahead."""
-        if self._life is not _Life.OPEN:
+        if self._life is not _OPEN:
             self._discarded += len(data)
             if self._discarded > _LINGER_BYTES:
                 self._transport.abort()
@@ -104,13 +109,13 @@ class Connection(asyncio.Protocol):
         """Take the end of what the client sends for its leaving: whoever waits for an answer keeps both ways open."""
         if self._exchange is not None:
             self._exchange.client_left()
-        self._life = _Life.CLOSING
+        self._life = _CLOSING
         self._traffic.wheel.arm(self, self._traffic.linger_ticks)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything that was kept for this client."""
-        self._life = _Life.CLOSED
+        self._life = _CLOSED
         self.deadline = NEVER
         self._codec.close()
         self._held = b""
@@ -123,21 +128,21 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Note that the client reads slower than is written."""
         self._is_paused = True
-        if self._life is _Life.OPEN:
+        if self._life is _OPEN:
             self._traffic.wheel.arm(self, self._traffic.write_ticks)
 
     def resume_writing(self) -> None:
         """Let the writers go on."""
         self._is_paused = False
-        if self._life is _Life.OPEN and self._exchange is not None:
+        if self._life is _OPEN and self._exchange is not None:
             self.deadline = NEVER
         self._wake()
 
     def on_deadline(self) -> None:
         """End what took too long."""
-        if self._life is not _Life.OPEN or self._exchange is not None:
+        if self._life is not _OPEN or self._exchange is not None:
             self._transport.abort()
-        elif self._codec.phase is Phase.IDLE:
+        elif self._codec.phase is _IDLE:
             self._close()
         else:
             self._refuse(RequestTimeout())
@@ -146,7 +151,7 @@ class Connection(asyncio.Protocol):
 
     def retire(self) -> None:
         """Close when nothing is under way, at once if nothing is."""
-        if self._life is _Life.OPEN and self._exchange is None and self._codec.phase is Phase.IDLE:
+        if self._life is _OPEN and self._exchange is None and self._codec.phase is _IDLE:
             self._close()
 
     # ---------------------------------------------------------------- requests in
@@ -163,13 +168,13 @@ class Connection(asyncio.Protocol):
     def _take(self) -> None:
         """Start what has arrived; if nothing has, set the deadline for what is coming."""
         codec = self._codec
-        while codec.arrived and self._exchange is None and self._life is _Life.OPEN:
+        while codec.arrived and self._exchange is None and self._life is _OPEN:
             arrival = codec.arrived.popleft()
             if isinstance(arrival, Arrival):
                 self._start(arrival)
             else:
                 self._refuse(arrival)
-        if self._exchange is None and self._life is _Life.OPEN and codec.phase is not Phase.IDLE:
+        if self._exchange is None and self._life is _OPEN and codec.phase is not _IDLE:
             self._await(codec.phase)
 
     def _await(self, phase: Phase) -> None:
@@ -187,7 +192,7 @@ class Connection(asyncio.Protocol):
         self._closes = not arrival.keeps_alive
         self._method = request.method
         self._is_chunked = request.http_version == "1.1"
-        self._awaited = Phase.IDLE
+        self._awaited = _IDLE
         refusal = self._traffic.admit(exchange)
         if refusal is None:
             self._exchange = exchange
@@ -202,13 +207,13 @@ class Connection(asyncio.Protocol):
         """Go on with the next request of this client."""
         self._exchange = None
         self._traffic.dismiss(exchange)
-        if self._life is _Life.OPEN:
+        if self._life is _OPEN:
             self._rest()
             self._take()
             self._take_held()
 
     def _take_held(self) -> None:
-        if self._held and self._exchange is None and self._life is _Life.OPEN:
+        if self._held and self._exchange is None and self._life is _OPEN:
             held, self._held = self._held, b""
             self._transport.resume_reading()
             self._feed(held)
@@ -254,7 +259,7 @@ class Connection(asyncio.Protocol):
         """Wait while more is buffered than the limit allows."""
         if self._pending_bytes > self._traffic.limits.write_buffer_bytes:
             self._flush()
-        while self._is_paused and self._life is not _Life.CLOSED:
+        while self._is_paused and self._life is not _CLOSED:
             waiter = self._loop.create_future()
             self._waiters.append(waiter)
             await waiter
@@ -281,7 +286,7 @@ class Connection(asyncio.Protocol):
             data = answers.chunk(data)
         data = b"".join((self._head, data, tail))
         self._head = b""
-        if data and self._life is not _Life.CLOSED:
+        if data and self._life is not _CLOSED:
             self._transport.write(data)
 
     def _wake(self) -> None:
@@ -300,10 +305,10 @@ class Connection(asyncio.Protocol):
         self._linger()
 
     def _close(self) -> None:
-        if self._held or self._codec.phase is not Phase.IDLE or self._codec.arrived:
+        if self._held or self._codec.phase is not _IDLE or self._codec.arrived:
             self._linger()
             return
-        self._life = _Life.CLOSING
+        self._life = _CLOSING
         traffic = self._traffic
         is_flushed = self._transport.get_write_buffer_size() == 0
         traffic.wheel.arm(self, traffic.linger_ticks if is_flushed else traffic.write_ticks)
@@ -311,7 +316,7 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """End our half and read on for a moment: closing with unread bytes resets the answer away (RFC 9112 §9.6)."""
-        self._life = _Life.CLOSING
+        self._life = _CLOSING
         self._codec.close()
         self._held = b""
         self._traffic.wheel.arm(self, self._traffic.linger_ticks)

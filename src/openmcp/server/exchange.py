@@ -53,6 +53,10 @@ class _Answer(Enum):
     WHOLE = auto()
 
 
+# Looking a member up in its enum costs more than all else that is done with it.
+_NONE, _BEGUN, _WHOLE = _Answer
+
+
 class Exchange:
     """One request and everything that comes back."""
 
@@ -65,7 +69,7 @@ class Exchange:
 
         self.outlives_client = False
         self._outlet = outlet
-        self._answer = _Answer.NONE
+        self._answer = _NONE
         self._has_started = False
         self._task: asyncio.Task[None] | None = None
 
@@ -94,21 +98,21 @@ class Exchange:
     def respond(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         """Write a whole answer."""
         if self.is_open:
-            self._expect(_Answer.NONE)
+            self._expect(_NONE)
             self._outlet.send(status, headers, body)
-            self._answer = _Answer.WHOLE
+            self._answer = _WHOLE
 
     def begin(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Write the head of an answer of unknown length."""
         if self.is_open:
-            self._expect(_Answer.NONE)
+            self._expect(_NONE)
             self._outlet.open(status, headers)
-            self._answer = _Answer.BEGUN
+            self._answer = _BEGUN
 
     def write(self, data: bytes) -> None:
         """Append to a begun answer."""
         if self.is_open:
-            self._expect(_Answer.BEGUN)
+            self._expect(_BEGUN)
             self._outlet.append(data)
         else:
             self._end_if_pointless()
@@ -122,10 +126,10 @@ class Exchange:
 
     def end(self) -> None:
         """End a begun answer cleanly; once more does nothing."""
-        if self.is_open and self._answer is not _Answer.WHOLE:
-            self._expect(_Answer.BEGUN)
+        if self.is_open and self._answer is not _WHOLE:
+            self._expect(_BEGUN)
             self._outlet.finish()
-            self._answer = _Answer.WHOLE
+            self._answer = _WHOLE
 
     def _end_if_pointless(self) -> None:
         # Also looked at while writing: the handler may stop outliving a client that has left before.
@@ -148,16 +152,16 @@ class Exchange:
             _log.exception("The handler of an exchange failed")
             self._settle(Internal())
         else:
-            if self._answer is not _Answer.WHOLE:
+            if self._answer is not _WHOLE:
                 self._settle(Internal())
         finally:
             self._outlet.exchange_ended(self)
 
     def _settle(self, error: OpenMCPError) -> None:
         """Give the client what the handler left undone: a refusal, or a broken connection instead of half an answer."""
-        if not self.is_open or self._answer is _Answer.WHOLE:
+        if not self.is_open or self._answer is _WHOLE:
             return
-        if self._answer is _Answer.BEGUN:
+        if self._answer is _BEGUN:
             self._outlet.abort()
         else:
             self.respond(*refusing.answer(error, self.request))

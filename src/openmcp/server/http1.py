@@ -31,6 +31,10 @@ class Phase(Enum):
     BODY = auto()
 
 
+# Looking a member up in its enum costs more than all else that is done with it.
+_IDLE, _HEAD, _BODY = Phase
+
+
 class Arrival(NamedTuple):
     """A request that is whole."""
 
@@ -63,9 +67,9 @@ class Http1:
     """The requests of one connection, read from its bytes."""
 
     __slots__ = (
-        "_body", "_budget", "_chunked_allowance", "_fields", "_head", "_head_base", "_head_bytes", "_headers",
-        "_keeps_body", "_limits", "_parser", "_path", "_phase", "_query", "_received_ns", "_refusal", "_repeated",
-        "_size", "_source", "_target", "_version", "arrived", "is_done", "method", "wants_continue",
+        "_body", "_budget", "_chunked_allowance", "_fields", "_head", "_head_base", "_head_room", "_headers",
+        "_keeps_body", "_limits", "_line", "_parser", "_path", "_phase", "_query", "_received_ns", "_refusal",
+        "_repeated", "_size", "_source", "_target", "_version", "arrived", "is_done", "method", "wants_continue",
     )  # fmt: skip
 
     def __init__(self, source: Source, limits: ListenerLimits, budget: Budget) -> None:
@@ -83,13 +87,14 @@ class Http1:
         self._limits = limits
         self._budget = budget
         self._parser = httptools.HttpRequestParser(self)
-        self._phase = Phase.IDLE
+        self._phase = _IDLE
         self._refusal: OpenMCPError | None = None
         self._head = b""
         self._head_base = 0
+        self._line = b""
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
+        self._head_room = 0
         self._body: bytes | bytearray = b""
         self._size = 0
 
@@ -123,12 +128,12 @@ class Http1:
 
     def _bound(self, fed_bytes: int) -> None:
         """Limit what the parser does not show: a head that does not end, and the wrapping of chunks."""
-        if self._phase is Phase.BODY:
+        if self._phase is _BODY:
             self._forget_head()
             self._chunked_allowance -= fed_bytes
             if self._chunked_allowance < 0:
                 self._end(BodyTooLarge(detail="more bytes around the body than in it"))
-        elif self._phase is Phase.IDLE and not self._head.isspace():
+        elif self._phase is _IDLE and not self._head.isspace():
             self._forget_head()
         elif len(self._head) - self._head_base > self._limits.header_bytes:
             self._end(HeadersTooLarge())
@@ -159,10 +164,10 @@ class Http1:
 
     def on_message_begin(self) -> None:
         """Forget the request before."""
-        self._phase = Phase.HEAD
+        self._phase = _HEAD
         self._target = b""
         self._fields = []
-        self._head_bytes = 0
+        self._head_room = self._limits.header_bytes
 
     def on_url(self, part: bytes) -> None:
         """Take a piece of the target."""
@@ -172,12 +177,11 @@ class Http1:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of the head."""
-        if self._phase is Phase.BODY:
-            raise self._refuse(Malformed("Trailers are not supported."))
-        self._head_bytes += len(name) + len(value) + 4
+        self._head_room -= len(name) + len(value) + 4
+        if self._head_room < 0:
+            is_trailer = self._phase is _BODY
+            raise self._refuse(Malformed("Trailers are not supported.") if is_trailer else HeadersTooLarge())
         self._fields.append((name, value))
-        if self._head_bytes > self._limits.header_bytes or len(self._fields) > self._limits.header_fields:
-            raise self._refuse(HeadersTooLarge())
 
     def on_headers_complete(self) -> None:
         """Decide by the head alone whether the body is wanted."""
@@ -187,7 +191,8 @@ class Http1:
         except OpenMCPError as refusal:
             self._refusal = refusal
             raise
-        self._phase = Phase.BODY
+        self._phase = _BODY
+        self._head_room = 0
         self._size = 0
 
     def on_body(self, part: bytes) -> None:
@@ -229,7 +234,7 @@ class Http1:
         )
         self.arrived.append(Arrival(request, keeps_alive))
         self._body = b""
-        self._phase = Phase.IDLE
+        self._phase = _IDLE
         # Where in the read the next head begins is not known: it is not charged for what is before it.
         self._head_base = len(self._head)
         self.wants_continue = False
@@ -237,22 +242,31 @@ class Http1:
             self.is_done = True
 
     def _read_head(self) -> None:
-        parser = self._parser
-        raw_method = parser.get_method()
-        self._version = version = parser.get_http_version()
+        # A client mostly repeats its request line; and one at the very beginning of what was read is the one parsed.
+        if not self._line or self._head_base or not self._head.startswith(self._line):
+            self._read_line()
+        if len(self._fields) > self._limits.header_fields:
+            raise HeadersTooLarge()
+        headers, self._repeated = read_fields(self._fields)
+        check_framing(headers, self._version, self._limits.request_bytes)
+        self._source.check_head(headers)
+        self._headers = headers
+        self._chunked_allowance = 2 * self._limits.request_bytes + 64 * KIB + len(self._head)
+        if "expect" in headers:
+            self.wants_continue = self._version == "1.1" and _has_body(headers)
+
+    def _read_line(self) -> None:
+        self._line = b""
+        raw_method = self._parser.get_method()
+        self._version = version = self._parser.get_http_version()
         # llhttp also takes HTTP/0.9, RTSP and ICE, and more spaces than one: the line must read as we understood it.
         line = b"%b %b HTTP/%b\r\n" % (raw_method, self._target, version.encode())
         if version not in _VERSIONS or line not in self._head:
             raise Malformed("The HTTP request line is not valid.", detail=f"version {version}")
         self.method = check_method(raw_method)
-        self._path, self._query = split_target(self._target)
-        headers, self._repeated = read_fields(self._fields)
-        check_framing(headers, version, self._limits.request_bytes)
-        self._source.check_head(headers)
-        self._headers = headers
         self._keeps_body = raw_method == b"POST"
-        self.wants_continue = "expect" in headers and version == "1.1" and _has_body(headers)
-        self._chunked_allowance = 2 * self._limits.request_bytes + 64 * KIB + len(self._head)
+        self._path, self._query = split_target(self._target)
+        self._line = line
 
 
 _VERSIONS = ("1.1", "1.0")
