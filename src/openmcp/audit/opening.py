@@ -1,0 +1,25 @@
+"""From the audit settings of the configuration to a `Writer` with its sinks. Called by the node when it starts."""
+
+from openmcp.audit.sinks.base import AuditSink
+from openmcp.audit.sinks.file import FileSink
+from openmcp.audit.sinks.stdout import StdoutSink
+from openmcp.audit.writer import Durability, OnFailure, Writer
+from openmcp.config.snapshot import AuditSettings, FileSinkSettings, StdoutSinkSettings
+
+
+def make_writer(settings: AuditSettings, *, name: str) -> Writer:
+    """Return the writer, not yet started; `name` is unique for ever: node, boot and worker."""
+    return Writer(
+        name,
+        [_sink(sink, name) for sink in settings.sinks],
+        on_failure=OnFailure(settings.on_failure.value),
+        durability=Durability(settings.durability.value),
+    )
+
+
+def _sink(settings: FileSinkSettings | StdoutSinkSettings, name: str) -> AuditSink:
+    match settings:
+        case FileSinkSettings(path=path, rotate_bytes=rotate_bytes):
+            return FileSink(path, writer=name, rotate_bytes=rotate_bytes)
+        case StdoutSinkSettings():
+            return StdoutSink()

@@ -1,0 +1,181 @@
+"""One running gateway: configuration, state, evidence, the stages, and the edge around them.
+
+Started by `openmcp serve`; stops on SIGTERM or SIGINT. Follows its configuration while
+it runs: a valid change is put in force at once, a faulty one is reported and changes
+nothing. It knows what is built from what, and nothing of any exchange.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from openmcp.audit.opening import make_writer
+from openmcp.audit.recorder import Recorder
+from openmcp.config.loader import Loaded
+from openmcp.config.snapshot import GatewaySettings, Listener, Snapshot, StateSettings
+from openmcp.config.source import ConfigSource
+from openmcp.config.sources.file import FileSource
+from openmcp.errors import Misconfigured
+from openmcp.runtime import Runtime
+from openmcp.server.admin import Admin
+from openmcp.server.limits import ListenerLimits
+from openmcp.server.listener import ListenerConfig
+from openmcp.server.worker import Worker
+from openmcp.server.worker import run as run_loop
+from openmcp.state.opening import make_store
+from openmcp.state.sealing import Keyring, load_or_make
+from openmcp.state.store import Store
+
+log = logging.getLogger(__name__)
+
+OnReady = Callable[["Node"], None]
+
+
+def run(paths: Sequence[Path], *, on_ready: OnReady | None = None) -> None:
+    """Serve what the files describe, and follow their changes, until the process is told to stop.
+
+    Raises: Misconfigured with every fault, before anything was opened; AuditUnavailable, StoreUnavailable; OSError
+    if an address cannot be bound.
+    """
+    source = FileSource(paths, env=os.environ)
+    run_loop(_serve(source, source.load(), on_ready))
+
+
+async def _serve(source: ConfigSource, loaded: Loaded, on_ready: OnReady | None) -> None:
+    async with running(source, loaded) as node:
+        if on_ready is not None:
+            on_ready(node)
+        await node.worker.run_until_stopped()
+
+
+@asynccontextmanager
+async def running(source: ConfigSource, loaded: Loaded) -> AsyncIterator["Node"]:
+    """Start the parts in their order, and end them in the reverse one, however far the start came."""
+    settings = loaded.snapshot.gateway
+    keyring = _keyring(settings)
+    async with AsyncExitStack() as parts:
+        store = _store(settings.state, settings)
+        await store.open()
+        parts.push_async_callback(store.close)
+        writer = make_writer(settings.audit, name=f"{socket.gethostname()}-{secrets.token_hex(4)}-0")
+        writer.start()
+        parts.push_async_callback(asyncio.to_thread, writer.stop)
+        recorder = Recorder(writer=writer, hashing=keyring.digest)
+        runtime = Runtime(loaded.snapshot, store=store, keyring=keyring, recorder=recorder)
+        parts.push_async_callback(runtime.close)
+        worker = Worker(
+            [_listener(listener) for listener in settings.listeners],
+            _limits(loaded.snapshot),
+            runtime.handle,
+            drain_timeout_s=settings.limits.drain_timeout_s,
+            on_hangup=writer.reopen,
+        )
+        node = Node(runtime, worker)
+        node.admin = Admin(settings.admin.host, settings.admin.port, CollectorRegistry(), node.readiness)
+        node.admin.start()
+        parts.callback(node.admin.stop)
+        await worker.start()
+        runtime.start()
+        following = asyncio.create_task(node.follow(source), name="configuration")
+        parts.callback(following.cancel)
+        yield node
+
+
+class Node:
+    """The running parts, for whoever asks how they are."""
+
+    admin: Admin
+
+    def __init__(self, runtime: Runtime, worker: Worker) -> None:
+        self.runtime = runtime
+        self.worker = worker
+        self.generation = 1
+        """How many configurations were in force so far."""
+
+        self._fault = ""
+        self._started_with = _of_the_process(runtime.snapshot.gateway)
+
+    @property
+    def addresses(self) -> Mapping[str, tuple[str, int]]:
+        """Address and port of each listener, by name."""
+        return self.worker.addresses
+
+    def readiness(self) -> tuple[bool, Mapping[str, object]]:
+        """Whether new work can be taken, and what a person wants to know beside it. Called from the admin thread."""
+        details: dict[str, object] = {
+            "generation": self.generation,
+            "revision": self.runtime.snapshot.revision,
+            "exchanges": self.worker.exchanges,
+        }
+        if self._fault:
+            details["configurationFault"] = self._fault
+        return self.worker.is_ready, details
+
+    async def follow(self, source: ConfigSource) -> None:
+        """Put every valid change of the configuration in force; a faulty one changes nothing."""
+        async for outcome in source.changes():
+            if isinstance(outcome, Misconfigured):
+                self._fault = str(outcome)
+                log.error("configuration-refused", extra={"faults": [str(fault) for fault in outcome.faults]})
+                continue
+            self._fault = ""
+            self.generation += 1
+            self._take(outcome.snapshot)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        if _of_the_process(snapshot.gateway) != self._started_with:
+            self._fault = "GatewayConfig has changed: its listeners, dataDir, state, keys and audit need a restart"
+            log.warning("restart-needed", extra={"why": self._fault})
+        self.runtime.swap(snapshot)
+        log.info("configuration-loaded", extra={"revision": snapshot.revision})
+
+
+def _of_the_process(settings: GatewaySettings) -> GatewaySettings:
+    """Return the settings without those that a swap puts in force."""
+    still = replace(settings.limits, json_depth=0, streams_per_principal=0)
+    return replace(settings, name="", limits=still, is_default_allow=False)
+
+
+def _keyring(settings: GatewaySettings) -> Keyring:
+    """Return the keys as configured, else as kept under the data directory (made at the first start)."""
+    folder = settings.data_dir / "keys"
+    sealing = settings.keys.sealing or (load_or_make(folder / "sealing"),)
+    hashing = settings.keys.hashing or load_or_make(folder / "hashing")
+    return Keyring(sealing=sealing, hashing=hashing)
+
+
+def _store(state: StateSettings, settings: GatewaySettings) -> Store:
+    return make_store(f"{state.store}:{state.path or ''}", settings.data_dir)
+
+
+def _listener(listener: Listener) -> ListenerConfig:
+    return ListenerConfig(
+        name=listener.name,
+        host=listener.address.host,
+        port=listener.address.port,
+        public_url=listener.public_url,
+        allowed_hosts=sorted(listener.allowed_hosts),
+        allowed_origins=sorted(listener.allowed_origins),
+        trusted_peers=[str(network) for network in listener.trusted_peers],
+    )
+
+
+def _limits(snapshot: Snapshot) -> ListenerLimits:
+    limits = snapshot.gateway.limits
+    return ListenerLimits(
+        header_bytes=limits.header_bytes,
+        # The edge does not know servers: it lets through what any of them takes, and routing refuses the rest.
+        request_bytes=max(limits.request_bytes, *(server.request_bytes for server in snapshot.servers), 0),
+        buffered_bytes=limits.buffered_bytes,
+        concurrent_exchanges=limits.concurrent_exchanges,
+        headers_timeout_s=limits.headers_timeout_s,
+        body_timeout_s=limits.body_timeout_s,
+    )
