@@ -1,21 +1,35 @@
-"""`openmcp serve`: the configuration of a file, given to the node that runs it."""
+"""`openmcp serve`: runs one node on the configuration of a file."""
 
 import os
-from importlib import import_module
 from pathlib import Path
+
+import click
 
 from openmcp.cli.report import print_warnings
 from openmcp.config.sources.file import FileSource
+from openmcp.errors import Misconfigured, OpenMCPError
+from openmcp.server import node
 
 
 def run(config: Path) -> int:
-    """Run the gateway until it is asked to stop.
+    """Run the gateway until it is asked to stop; return 1 if it cannot start here.
 
     Raises: Misconfigured if the configuration cannot be used.
     """
     source = FileSource([config], env=os.environ)
     loaded = source.load()
     print_warnings(loaded.warnings)
-    node = import_module("openmcp.server.node")
-    node.run(source, loaded)
+    try:
+        node.serve(source, loaded, on_ready=_announce)
+    except Misconfigured:
+        raise
+    except (OSError, OpenMCPError) as error:
+        click.echo(f"openmcp: {error}", err=True)
+        return 1
     return 0
+
+
+def _announce(running: node.Node) -> None:
+    for name, (host, port) in running.addresses.items():
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        click.echo(f"openmcp: listener `{name}` on http://{authority}", err=True)

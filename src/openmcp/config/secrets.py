@@ -24,9 +24,9 @@ class Secrets:
         self.files: dict[Path, Stamp] = {}
 
     def read(self, placed: Placed[Document], ref: SecretRef, *loc: int | str) -> bytes:
-        """Return the value that the reference at `loc` names; empty with a fault where there is none.
+        """Return the bytes that the reference at `loc` names; empty with a fault where there are none.
 
-        One newline at the end of a file is not part of the value. Relative paths count from the document's file.
+        Relative paths count from the document's file.
         """
         try:
             if ref.env is not None:
@@ -36,7 +36,7 @@ class Secrets:
         except ValueError as error:
             self.report(placed, str(error), *loc)
             return b""
-        if not value:
+        if not without_newline(value):
             self.report(placed, "the secret is empty", *loc)
         return value
 
@@ -59,4 +59,9 @@ class Secrets:
             raise ValueError(f"the file `{path}` cannot be read: {error.strerror}") from None
         if len(value) > MAX_BYTES:
             raise ValueError(f"the file `{path}` is longer than {MAX_BYTES} bytes: that is no secret")
-        return value.removesuffix(b"\n").removesuffix(b"\r")
+        return value
+
+
+def without_newline(value: bytes) -> bytes:
+    """Return the value without the one line end that editors and `echo` leave behind a secret."""
+    return value.removesuffix(b"\n").removesuffix(b"\r")

@@ -14,6 +14,8 @@ from openmcp.model.agent import Trust
 from openmcp.model.decision import Effect
 from openmcp.model.server import Bodies, Server
 
+KEY_BYTES = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -90,13 +92,13 @@ class AuditSettings:
 
 @dataclass(frozen=True, slots=True)
 class KeySettings:
-    """Key texts as configured; `keys.open_keys` makes those that are absent."""
+    """The configured keys, 32 bytes each; what is absent is made and kept in `<dataDir>/keys` by the node."""
 
     sealing: tuple[bytes, ...] = field(default=(), repr=False)
-    """The first seals, all open. Empty = kept under the data directory."""
+    """The first seals, all open. Empty = not configured."""
 
     hashing: bytes | None = field(default=None, repr=False)
-    """`None` = kept under the data directory."""
+    """`None` = not configured."""
 
 
 @dataclass(frozen=True, slots=True)

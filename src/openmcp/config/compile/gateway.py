@@ -1,17 +1,16 @@
 """The node's own settings out of `GatewayConfig`."""
 
+import hashlib
 from pathlib import Path
 
 from openmcp.config import snapshot, values
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
 from openmcp.config.resources import GatewayConfigDocument
+from openmcp.config.resources.base import SecretRef
 from openmcp.config.resources.gateway import Audit, Limits, Listener, Sink
-from openmcp.config.secrets import Secrets
+from openmcp.config.secrets import Secrets, without_newline
 from openmcp.model.server import Bodies
-
-MIN_KEY_BYTES = 32
-"""A shorter text cannot hold 256 random bits in any common encoding."""
 
 _LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
 
@@ -72,21 +71,26 @@ def _state(url: str, base: Path, *, data_dir: Path) -> snapshot.StateSettings:
 def _keys(placed: Placed[GatewayConfigDocument], secrets: Secrets) -> snapshot.KeySettings:
     keys = placed.document.spec.keys
     sealing = tuple(
-        _key(placed, secrets.read(placed, ref, "spec", "keys", "sealing", index), secrets, loc=("sealing", index))
+        _key(placed, ref, secrets, loc=("spec", "keys", "sealing", index))
         for index, ref in enumerate(keys.sealing or ())
     )
     hashing = None
     if keys.hashing is not None:
-        value = secrets.read(placed, keys.hashing, "spec", "keys", "hashing")
-        hashing = _key(placed, value, secrets, loc=("hashing",))
+        hashing = _key(placed, keys.hashing, secrets, loc=("spec", "keys", "hashing"))
     return snapshot.KeySettings(sealing, hashing)
 
 
-def _key(placed: Placed[GatewayConfigDocument], value: bytes, secrets: Secrets, *, loc: tuple[int | str, ...]) -> bytes:
-    if value and len(value) < MIN_KEY_BYTES:
-        text = f"the key is too short: it has to be at least {MIN_KEY_BYTES} bytes long"
-        secrets.report(placed, text, "spec", "keys", *loc)
-    return value
+def _key(
+    placed: Placed[GatewayConfigDocument], ref: SecretRef, secrets: Secrets, *, loc: tuple[int | str, ...]
+) -> bytes:
+    """32 bytes: the value itself if it is just that long, else the digest of the text."""
+    value = secrets.read(placed, ref, *loc)
+    if len(value) == snapshot.KEY_BYTES:
+        return value
+    text = without_newline(value)
+    if text and len(text) < snapshot.KEY_BYTES:
+        secrets.report(placed, f"the key is too short: it has to be at least {snapshot.KEY_BYTES} bytes long", *loc)
+    return text if len(text) == snapshot.KEY_BYTES else hashlib.sha256(text).digest()
 
 
 def _audit(audit: Audit, base: Path, *, data_dir: Path) -> snapshot.AuditSettings:

@@ -7,7 +7,7 @@ from openmcp.config.check import server_path
 from openmcp.config.documents import Placed
 from openmcp.config.resources import MCPServerDocument
 from openmcp.config.resources import server as written
-from openmcp.config.secrets import Secrets
+from openmcp.config.secrets import Secrets, without_newline
 from openmcp.config.snapshot import GatewaySettings
 from openmcp.model.server import (
     Affinity,
@@ -68,7 +68,7 @@ def _credentials(placed: Placed[MCPServerDocument], secrets: Secrets) -> tuple[C
     credentials: list[Credential] = []
     for index, credential in enumerate(placed.document.spec.upstream.credentials):
         loc = ("spec", "upstream", "credentials", index, "value")
-        value = credential.prefix.encode() + secrets.read(placed, credential.value, *loc)
+        value = credential.prefix.encode() + without_newline(secrets.read(placed, credential.value, *loc))
         if any(byte < 0x20 or byte > 0x7E for byte in value):
             secrets.report(placed, "the secret holds characters that a header cannot carry", *loc)
         credentials.append(Credential(credential.header, value.decode("latin-1")))
