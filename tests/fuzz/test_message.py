@@ -74,7 +74,7 @@ def reference(raw: bytes) -> Json:
         seen.append(items)
         return dict(items)
 
-    value = json.loads(raw.decode(), object_pairs_hook=pairs)
+    value: Json = json.loads(raw.decode(), object_pairs_hook=pairs)
     assert all(len(dict(items)) == len(items) for items in seen)
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     return value
@@ -83,6 +83,7 @@ def reference(raw: bytes) -> Json:
 def check_differential(raw: bytes) -> None:
     fast, slow = outcome(strict.value, raw), outcome(strict.slow_value, raw)
     assert fast == slow
+    expected: tuple[str, str | None]
     try:
         expected = "value", repr(reference(raw))
     except (ValueError, AssertionError):

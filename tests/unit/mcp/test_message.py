@@ -7,7 +7,7 @@ import pytest
 from openmcp.errors import BatchRefused, BodyTooLarge, Malformed, NotJson, UpstreamBroken
 from openmcp.mcp import message as messages
 from openmcp.mcp import strict
-from openmcp.mcp.message import Kind, ParseLimits, canonical, encode, parse, read
+from openmcp.mcp.message import Json, Kind, ParseLimits, canonical, encode, parse, read
 
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{}}}'
 
@@ -176,7 +176,7 @@ def test_what_was_read_is_what_is_written() -> None:
 def test_depth_is_counted_exactly_and_not_inside_strings(depth: int) -> None:
     limits = ParseLimits(depth=depth + 2)
     nested = "[" * depth + '"[[[{{{\\"[[["' + "]" * depth
-    assert parse(call('{"a":' + nested + "}"), limits)
+    assert encode(parse(call('{"a":' + nested + "}"), limits)) == call('{"a":' + nested + "}")
     with pytest.raises(Malformed):
         parse(call('{"a":[' + nested + "]}"), limits)
 
@@ -198,7 +198,7 @@ def test_brackets_in_strings_count_for_nothing() -> None:
 def test_more_nodes_than_allowed_are_refused_before_they_are_built(params: str) -> None:
     with pytest.raises(BodyTooLarge):
         parse(call(params), ParseLimits(nodes=100))
-    assert parse(call(params), ParseLimits(nodes=5000))
+    assert encode(parse(call(params), ParseLimits(nodes=5000))) == call(params)
 
 
 def test_more_keys_in_one_object_than_allowed_are_refused() -> None:
@@ -206,7 +206,7 @@ def test_more_keys_in_one_object_than_allowed_are_refused() -> None:
     spread = json.dumps([{f"k{index}": 1 for index in range(50)} for _ in range(5)])
     with pytest.raises(BodyTooLarge):
         parse(call('{"a":' + many + "}"), ParseLimits(keys_per_object=50))
-    assert parse(call('{"a":' + spread + "}"), ParseLimits(keys_per_object=50))
+    assert parse(call('{"a":' + spread + "}"), ParseLimits(keys_per_object=50)).params["a"] == json.loads(spread)
 
 
 def test_default_limits_hold() -> None:
@@ -268,8 +268,10 @@ def test_integers_of_a_server_are_exact() -> None:
 
 
 def test_many_brackets_of_a_server_are_no_depth() -> None:
-    tools = [{"name": f"t{index}", "inputSchema": {"type": "object", "properties": {}}} for index in range(500)]
-    assert read(encode(messages.result(1, {"tools": list(tools)}))).result == {"tools": tools}
+    tools: list[Json] = [
+        {"name": f"t{index}", "inputSchema": {"type": "object", "properties": {}}} for index in range(500)
+    ]
+    assert read(encode(messages.result(1, {"tools": tools}))).result == {"tools": tools}
 
 
 # ---------------------------------------------------------------- messages as values
