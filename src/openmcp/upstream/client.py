@@ -112,7 +112,7 @@ class _Sending:
 
     async def __aenter__(self) -> Reply:
         server = self._permitted.server
-        failure = errors.UpstreamUnreachable(detail=f"{server.name}: there is no replica to send to")
+        failure: errors.UpstreamUnreachable | None = None
         for replica in self._replicas[: server.retry_attempts]:
             pool = self._pool = self._client.pool(replica)
             pool.in_flight += 1
@@ -125,7 +125,7 @@ class _Sending:
                 # Cancelled while waiting: nobody else would cut the exchange off.
                 self._leave()
                 raise
-        raise failure
+        raise failure or errors.UpstreamUnreachable(detail=f"{server.name}: there is no replica to send to")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -6,9 +6,9 @@ bookkeeping; here a move to later is one attribute. Used by `http1` and `pool`; 
 nothing of either.
 """
 
-import asyncio
 import heapq
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 GRANULARITY_S = 0.05
@@ -28,14 +28,27 @@ class Watched(Protocol):
         """Act on the deadline that has passed; the item is no longer watched."""
 
 
+class Timer(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """What is needed of the event loop."""
+
+    def time(self) -> float: ...
+    def call_at(self, when: float, callback: Callable[[], None], /) -> Timer: ...
+
+
 class Deadlines:
     """Items by the moment they expire; one timer of the loop, for the earliest."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Clock) -> None:
         self._loop = loop
         self._slots: dict[int, dict[Watched, None]] = {}
         self._order: list[int] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._timer_slot = 0
 
     def watch(self, item: Watched, deadline: float) -> None:
@@ -87,11 +100,15 @@ class Deadlines:
         now = self._loop.time()
         current = max(self._timer_slot, math.floor(now / GRANULARITY_S))
         while self._order and self._order[0] <= current:
-            for item in self._slots.pop(heapq.heappop(self._order)):
+            items = self._slots[self._order[0]]
+            # One by one: what expires may end others of the same moment.
+            while items:
+                item, _ = items.popitem()
                 item.slot = 0
                 if item.deadline <= now:
                     item.expire(now)
-                elif not item.slot:
+                else:
                     self._put(item, max(math.ceil(item.deadline / GRANULARITY_S), current + 1))
+            del self._slots[heapq.heappop(self._order)]
         if self._order and not self._timer:
             self._arm()
