@@ -168,6 +168,12 @@ def check(key: str, value: bytes = b"") -> None:
         raise ValueError("a value has at most 256 KiB")
 
 
+def check_limit(limit: int) -> None:
+    """Raise `ValueError` for a scan that no store makes."""
+    if not 1 <= limit <= MAX_SCAN:
+        raise ValueError(f"a scan returns 1 to {MAX_SCAN} items")
+
+
 def counted(value: bytes | None, delta: int) -> int:
     """Return a counter's next value. Raises: StoreConflict when `value` is no counter."""
     if value is None:
