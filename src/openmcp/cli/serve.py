@@ -1,12 +1,9 @@
 """`openmcp serve`: runs one node on the configuration of a file."""
 
-import os
 from pathlib import Path
 
 import click
 
-from openmcp.cli.report import print_warnings
-from openmcp.config.sources.file import FileSource
 from openmcp.errors import Misconfigured, OpenMCPError
 from openmcp.server import node
 
@@ -16,11 +13,8 @@ def run(config: Path) -> int:
 
     Raises: Misconfigured if the configuration cannot be used.
     """
-    source = FileSource([config], env=os.environ)
-    loaded = source.load()
-    print_warnings(loaded.warnings)
     try:
-        node.serve(source, loaded, on_ready=_announce)
+        node.run([config], on_ready=_announce)
     except Misconfigured:
         raise
     except (OSError, OpenMCPError) as error:
