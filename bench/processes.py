@@ -20,7 +20,8 @@ from typing import Self
 STOP_TIMEOUT_S = 5.0
 START_TIMEOUT_S = 20.0
 MEMORY_DISK = Path("/dev/shm")
-MEMORY_DISK_NEEDS_BYTES = 4 << 30
+# A whole run with bodies in the audit log writes about 6 GB.
+MEMORY_DISK_NEEDS_BYTES = 8 << 30
 OPEN_FILES = 65536
 
 
