@@ -30,6 +30,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.servers import content, probes, rounds, suite
 from tests.servers.events import Sessions
@@ -115,9 +116,29 @@ def application(replica: Replica, arguments: argparse.Namespace) -> Starlette:
     )
     return Starlette(
         routes=[Route(PATH, endpoint=StreamableHTTPASGIApp(manager)), *side_door(replica)],
-        middleware=[Middleware(RecordRequests, journal=replica.journal, path=PATH)],
+        middleware=[
+            Middleware(RecordRequests, journal=replica.journal, path=PATH),
+            *([Middleware(ModernOnly)] if arguments.modern_only else []),
+        ],
         lifespan=lambda _: manager.run(),
     )
+
+
+class ModernOnly:
+    """ASGI middleware: refuses what does not name the modern revision, as a server would that knows no other."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        version = dict(scope.get("headers", ())).get(b"mcp-protocol-version", b"").decode("latin-1")
+        if scope["type"] != "http" or scope["path"] != PATH or version in MODERN_PROTOCOL_VERSIONS:
+            await self._app(scope, receive, send)
+            return
+        data = {"supported": list(MODERN_PROTOCOL_VERSIONS), "requested": version}
+        error = {"code": -32022, "message": "Unsupported protocol version", "data": data}
+        answer = JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status_code=400)
+        await answer(scope, receive, send)
 
 
 def side_door(replica: Replica) -> list[Route]:
@@ -199,6 +220,7 @@ def main() -> None:
     parser.add_argument("--replica", default="a", help="the name that tools answer with")
     parser.add_argument("--json", action="store_true", help="answer legacy requests with JSON, not SSE")
     parser.add_argument("--stateless", action="store_true", help="no sessions in the legacy era")
+    parser.add_argument("--modern-only", action="store_true", help="know no legacy revision")
     parser.add_argument("--state-key", default=os.environ.get("REFERENCE_STATE_KEY"), help="at least 32 characters")
     arguments = parser.parse_args()
 

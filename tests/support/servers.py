@@ -72,6 +72,19 @@ def reference_server(
     command = [sys.executable, "-m", "tests.servers.reference", "--port", "0", "--replica", name, *options]
     if state_key:
         command += ["--state-key", state_key]
+    with _started(name, command, folder) as backend:
+        yield backend
+
+
+@contextmanager
+def v1_server(name: str, *, python: Path, folder: Path) -> Iterator[Backend]:
+    """A server on the 1.x SDK, which knows the legacy era only; it has no side door."""
+    with _started(name, [str(python), "-m", "tests.servers.v1", "--replica", name], folder) as backend:
+        yield backend
+
+
+@contextmanager
+def _started(name: str, command: Sequence[str], folder: Path) -> Iterator[Backend]:
     process = Process(command, output=folder / f"server-{name}.log", cwd=ROOT)
     try:
         announced = json.loads(process.first_line(timeout_s=START_TIMEOUT_S))
