@@ -76,7 +76,6 @@ class Gateway:
         message = responder.message = parse(request.body, self.limits) if request.method == "POST" else None
         record.received(message)
         arrival = await self.routing.arrive(request, message, server=server, agent=agent)
-        responder.revision = arrival.revision
         record.arrived(arrival)
 
         decision = self.policy.authorize(agent, server, arrival)

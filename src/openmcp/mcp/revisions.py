@@ -99,5 +99,7 @@ def of(header: str | None) -> Revision:
         return WITHOUT_HEADER
     revision = REVISIONS.get(header)
     if revision is None:
-        raise UnsupportedVersion(data={"supported": list(SUPPORTED), "requested": header})
+        # The legacy revisions are not asked for by this header, but negotiated by `initialize`.
+        spoken = [version for version, row in REVISIONS.items() if row.is_modern]
+        raise UnsupportedVersion(data={"supported": spoken, "requested": header})
     return revision

@@ -7,7 +7,7 @@ was already written. Knows the wire and the protocol, and nothing of why.
 from openmcp.errors import OpenMCPError, OutcomeUnknown
 from openmcp.mcp import headers, refusals, sse
 from openmcp.mcp.message import Kind, Message, encode, parse
-from openmcp.mcp.revisions import LATEST_LEGACY, Revision
+from openmcp.mcp.revisions import REVISIONS, WITHOUT_HEADER, Revision
 from openmcp.model.decision import Permitted
 from openmcp.model.http import Request, Wire
 
@@ -31,7 +31,8 @@ class Responder:
         self.message: Message | None = None
         """The request being answered, once it was read."""
 
-        self.revision: Revision = LATEST_LEGACY
+        version = request.headers.get(headers.MCP_PROTOCOL_VERSION, "")
+        self._revision: Revision = REVISIONS.get(version, WITHOUT_HEADER)
         self.is_stream = False
         self.is_answered = False
         """Whether the response to the agent's request was written."""
@@ -66,7 +67,7 @@ class Responder:
             self.is_answered = True
             self._wire.end()
             return
-        extra = (*_named(headers.MCP_SESSION_ID, session_id), *_named("Allow", allow))
+        extra = (*_named(headers.CANONICAL[headers.MCP_SESSION_ID], session_id), *_named("Allow", allow))
         self.status, self.is_answered = status, True
         body = encode(message) if message is not None else b""
         self._wire.respond(status, (*_JSON, *extra) if body else extra, body)
@@ -111,7 +112,7 @@ class Responder:
         elif not self.status:
             message = self.message or self._peek()
             form = refusals.refusal(
-                error, message, self.revision, exchange_id=self.exchange_id, decision_id=self.decision_id
+                error, message, self._revision, exchange_id=self.exchange_id, decision_id=self.decision_id
             )
             self.status = form.status
             self._wire.respond(form.status, form.headers, form.body)
@@ -132,7 +133,7 @@ class Responder:
         if self.message is not None and self._awaits_answer:
             self.is_answered = True
             body = refusals.in_stream(
-                error, self.message, self.revision, exchange_id=self.exchange_id, decision_id=self.decision_id
+                error, self.message, self._revision, exchange_id=self.exchange_id, decision_id=self.decision_id
             )
             self._wire.write(sse.encode(body))
 

@@ -15,6 +15,7 @@ from openmcp.errors import (
     Malformed,
     MethodNotAllowed,
     NotAcceptable,
+    UnknownMethod,
     UpstreamBroken,
 )
 from openmcp.mcp import headers, methods, results, revisions
@@ -69,6 +70,9 @@ class Routing:
             return await self._arrive_bare(request, server, agent)
         revision = revisions.of(request.headers.get(headers.MCP_PROTOCOL_VERSION))
         headers.check_envelope(request.headers, message, revision)
+        known = methods.lookup(message.method)
+        if known is not None and not known.is_sent_by(methods.Sender.AGENT, revision.era):
+            raise UnknownMethod(detail=f"{message.method} is not an agent's method in {revision.version}")
         if message.method == methods.SERVER_DISCOVER and self.prober.is_legacy_only(server):
             raise LegacyOnly
         session = None
