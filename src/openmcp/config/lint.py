@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator
 
 from openmcp.config.inventory import Inventory
-from openmcp.config.snapshot import MatchSpec, PolicySpec, RuleSpec, ServerSelectorSpec, Snapshot
+from openmcp.config.snapshot import MatchSpec, PolicySpec, RuleSpec, Snapshot
 from openmcp.errors import Fault
 from openmcp.model.decision import Effect
-from openmcp.model.server import Server
 
 _KINDS = ("tools", "prompts", "resources")
 
@@ -22,21 +21,20 @@ def warnings(inventory: Inventory, snapshot: Snapshot) -> list[Fault]:
 
 
 def _closed_servers(inventory: Inventory, snapshot: Snapshot) -> Iterator[Fault]:
+    selectors = [policy.servers for policy in snapshot.policies if _can_allow(policy)]
+    named = {name for selector in selectors for name in selector.names or ()}
+    # As sets of items, and each set once: thousands of policies may select alike.
+    labels = {frozenset((selector.labels or {}).items()) for selector in selectors if selector.names is None}
     for placed, server in zip(inventory.servers, snapshot.servers, strict=True):
-        if not server.is_default_allow and not any(_could_allow(policy, server) for policy in snapshot.policies):
+        if server.is_default_allow or server.name in named:
+            continue
+        if not any(wanted <= server.labels.items() for wanted in labels):
             text = f"no rule allows anything on server `{server.name}`, and the default is deny: no agent can use it"
             yield placed.fault(text, "metadata", "name")
 
 
-def _could_allow(policy: PolicySpec, server: Server) -> bool:
-    has_allow = any(rule.effect is Effect.ALLOW and not rule.is_shadow for rule in policy.rules)
-    return has_allow and _attaches(policy.servers, server)
-
-
-def _attaches(selector: ServerSelectorSpec, server: Server) -> bool:
-    if selector.names is not None:
-        return server.name in selector.names
-    return selector.labels is None or selector.labels.items() <= server.labels.items()
+def _can_allow(policy: PolicySpec) -> bool:
+    return any(rule.effect is Effect.ALLOW and not rule.is_shadow for rule in policy.rules)
 
 
 def _unreachable_servers(inventory: Inventory, snapshot: Snapshot) -> Iterator[Fault]:
