@@ -60,7 +60,10 @@ def _table(stacks: str) -> str:
     within: Counter[str] = Counter()
     for line in stacks.splitlines():
         frames, _, count = line.rpartition(" ")
-        names = [_short(frame) for frame in frames.split(";")]
+        # The first frames only say which process and thread it is.
+        names = [_short(frame) for frame in frames.split(";") if not frame.startswith(("thread ", "process "))]
+        if not names:
+            continue
         alone[names[-1]] += int(count)
         within.update(dict.fromkeys(names, int(count)))
     total = max(alone.total(), 1)
