@@ -16,6 +16,7 @@ import click
 from openmcp.cli.demo import banner, files
 from openmcp.cli.demo.children import Child, ChildFailed, port_or_free
 from openmcp.cli.key import new_key
+from openmcp.errors import Misconfigured, OpenMCPError
 
 PUBLIC_PORT = 8080
 ADMIN_PORT = 9090
@@ -45,7 +46,10 @@ def run(directory: Path | None = None) -> int:
     except KeyboardInterrupt:
         # Ctrl-C while things were starting: everything that ran has been ended on the way here.
         pass
-    except (ChildFailed, OSError) as error:
+    except Misconfigured:
+        # Policies of a kept folder that no longer fit: the command line shows each fault with its place.
+        raise
+    except (ChildFailed, OpenMCPError, OSError) as error:
         raise click.ClickException(f"the demo cannot run: {error}") from None
     return 0
 
