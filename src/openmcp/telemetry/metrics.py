@@ -1,0 +1,169 @@
+"""What the gateway counts, for Prometheus.
+
+The stages' owners call the methods of `Metrics`; the admin listener scrapes the registry.
+Names and labels are in `catalogue`. Callers pass names that cannot grow without bound:
+`OTHER` for a method that is not the protocol's, a tool that is not in the server's list
+and an agent that is not configured; never sessions, URIs or arguments.
+"""
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, TypeAlias
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from openmcp import __version__
+from openmcp.telemetry import catalogue
+from openmcp.telemetry.catalogue import CATALOGUE, Metric
+from openmcp.telemetry.series import OTHER, Counter, Histogram, Labels
+
+__all__ = ["NO_DECISION", "OTHER", "Metrics"]
+
+NO_DECISION: Final = "none"
+"""The label `decision` of an exchange that was refused before policy was asked."""
+
+_REQUEST: Final = "request"
+_RESPONSE: Final = "response"
+
+Probe: TypeAlias = Callable[[], Mapping[Labels, float]]
+"""Asked at each scrape; for what is known elsewhere anyhow. Called on the scraper's thread."""
+
+Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+
+
+class Metrics:
+    """The numbers of one process. Methods are called on one thread, the event loop's."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        """Register with `registry`, an own one by default, together with what is known of the process."""
+        self.registry = registry if registry is not None else CollectorRegistry()
+        self._counters = {m.name: Counter(len(m.labels)) for m in CATALOGUE if m.kind != "histogram"}
+        self._histograms = {m.name: Histogram(len(m.labels), m.buckets) for m in CATALOGUE if m.kind == "histogram"}
+        self._probes: dict[str, Probe] = {}
+        # Looked up once: every exchange touches these.
+        self._requests = self._counters[catalogue.REQUESTS.name]
+        self._durations = self._histograms[catalogue.DURATION.name]
+        self._overheads = self._histograms[catalogue.OVERHEAD.name]
+        self._bytes = self._histograms[catalogue.MESSAGE_BYTES.name]
+        self._upstream = self._histograms[catalogue.UPSTREAM_DURATION.name]
+        self._decisions = self._counters[catalogue.POLICY_DECISIONS.name]
+        self._inflight = self._counters[catalogue.INFLIGHT.name]
+        self._counters[catalogue.BUILD_INFO.name].set((__version__, platform.python_version()), 1)
+        self.registry.register(_Scrape(self._families))
+        ProcessCollector(registry=self.registry)
+
+    # ------------------------------------------------------------ each exchange
+
+    def began(self, server: str) -> None:
+        """An exchange with this server is under way."""
+        self._inflight.add((server,))
+
+    def ended(
+        self,
+        server: str,
+        method: str,
+        *,
+        tool: str,
+        agent: str,
+        decision: str,
+        outcome: str,
+        duration_s: float,
+        upstream_s: float | None,
+        request_bytes: int,
+    ) -> None:
+        """The exchange is over. `upstream_s`: waiting for the server and for humans, taken off the overhead.
+
+        `None` where nothing was sent on. Streams, which last as long as they like, pass `upstream_s` = `duration_s`.
+        """
+        self._inflight.add((server,), -1)
+        self._requests.add((server, method, tool, agent, decision, outcome))
+        self._durations.observe((server, method, tool), duration_s)
+        self._overheads.observe((server,), duration_s - upstream_s if upstream_s else duration_s)
+        if request_bytes:
+            self._bytes.observe((server, _REQUEST), request_bytes)
+
+    def answered(self, server: str, replica: str, *, upstream_s: float) -> None:
+        """The head of a replica's answer has come."""
+        self._upstream.observe((server, replica), upstream_s)
+
+    def message_out(self, server: str, size: int) -> None:
+        """A message of this many bytes goes to the agent."""
+        self._bytes.observe((server, _RESPONSE), size)
+
+    def decided(self, policy: str, rule: str, *, effect: str, mode: str = "enforce") -> None:
+        """Policy has decided; empty names where the default did."""
+        self._decisions.add((policy, rule, effect, mode))
+
+    def authenticated(self, source: str, result: str) -> None:
+        """A source has said who an agent is, or not."""
+        self._counters[catalogue.AUTHENTICATIONS.name].add((source, result))
+
+    # ------------------------------------------------------------ now and then
+
+    def stream_opened(self, server: str) -> None:
+        """An event stream to an agent is open."""
+        self._counters[catalogue.OPEN_STREAMS.name].add((server,))
+
+    def stream_closed(self, server: str) -> None:
+        """It is open no more."""
+        self._counters[catalogue.OPEN_STREAMS.name].add((server,), -1)
+
+    def upstream_up(self, server: str, replica: str, *, is_up: bool) -> None:
+        """A replica was ejected, or has come back."""
+        self._counters[catalogue.UPSTREAM_UP.name].set((server, replica), int(is_up))
+
+    def config_loaded(self, source: str, *, is_ok: bool) -> None:
+        """A configuration was read; a good one is in force now."""
+        self._counters[catalogue.CONFIG_RELOADS.name].add((source, "ok" if is_ok else "refused"))
+        if is_ok:
+            self._counters[catalogue.CONFIG_GENERATION.name].add(())
+
+    def store_operation(self, operation: str, *, duration_s: float) -> None:
+        """A call to the state store is over."""
+        self._histograms[catalogue.STORE_OPERATION.name].observe((operation,), duration_s)
+
+    # ------------------------------------------------------------ asked at a scrape
+
+    def ask_sessions(self, probe: Callable[[], Mapping[str, int]]) -> None:
+        """Learn from `probe` how many sessions each server has."""
+        self._probes[catalogue.SESSIONS.name] = lambda: {(server,): n for server, n in probe().items()}
+
+    def ask_audit(self, depth: Callable[[], int], counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Learn from the audit writer how many lines wait, and what came of the others by (sink, result)."""
+        self._probes[catalogue.AUDIT_QUEUE.name] = lambda: {(): depth()}
+        self._probes[catalogue.AUDIT_RECORDS.name] = lambda: {labels: float(n) for labels, n in counts().items()}
+
+    # ------------------------------------------------------------ for the scraper
+
+    def _families(self) -> Iterator[Family]:
+        for metric in CATALOGUE:
+            if metric.kind == "histogram":
+                yield _histogram(metric, self._histograms[metric.name])
+            else:
+                probe = self._probes.get(metric.name)
+                yield _numbers(metric, probe().items() if probe else self._counters[metric.name].items())
+
+
+class _Scrape(Collector):
+    def __init__(self, families: Callable[[], Iterator[Family]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Family]:
+        return self._families()
+
+
+def _numbers(metric: Metric, items: Iterable[tuple[Labels, float]]) -> Family:
+    make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family = make(metric.name, metric.help, labels=metric.labels)
+    for labels, value in items:
+        family.add_metric(labels, value)
+    return family
+
+
+def _histogram(metric: Metric, histogram: Histogram) -> Family:
+    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, buckets, total in histogram.items():
+        family.add_metric(labels, buckets, total)
+    return family
