@@ -1,15 +1,19 @@
 """Compiled globs over names: `*` stops at `/`, `**` does not.
 
-Used for tools, prompts, resources, methods, agent names and principal ids. A glob
-becomes one anchored pattern of literals and two kinds of gap, which cannot backtrack
-exponentially; a name without a wildcard is compared as it is.
+Used for tools, prompts, resources, methods, agent names and principal ids. Names come
+from strangers, so matching is linear in the name whatever the glob: one gap is a
+prefix and a suffix, several are left to RE2.
 """
 
 import re
 from collections.abc import Callable, Iterable
 
+from openmcp.policy import patterns
+
 MAX_WILDCARDS = 8
-"""More gaps in one glob than this are refused at load: matching cost grows with each."""
+"""More gaps in one glob than this are refused at load: nobody can read them."""
+
+_GAPS = re.compile(r"(\*+)")
 
 
 def compile_globs(globs: Iterable[str]) -> Callable[[str], bool]:
@@ -19,26 +23,36 @@ def compile_globs(globs: Iterable[str]) -> Callable[[str], bool]:
     """
     listed = tuple(globs)
     literal = frozenset(glob for glob in listed if "*" not in glob)
-    patterns = tuple(re.compile(_pattern(glob), re.DOTALL) for glob in listed if "*" in glob)
-    if any(_is_everything(glob) for glob in listed):
-        return lambda _: True
-    if not patterns:
+    tests = tuple(_compile(glob) for glob in listed if "*" in glob)
+    if not tests:
         return literal.__contains__
-    return lambda name: name in literal or any(pattern.fullmatch(name) for pattern in patterns)
+    if len(tests) == 1 and not literal:
+        return tests[0]
+    return lambda name: name in literal or any(test(name) for test in tests)
 
 
-def _is_everything(glob: str) -> bool:
-    return glob == "**"
-
-
-def _pattern(glob: str) -> str:
-    pieces = re.split(r"(\*+)", glob)
-    if sum(piece.startswith("*") for piece in pieces) > MAX_WILDCARDS:
+def _compile(glob: str) -> Callable[[str], bool]:
+    pieces = _GAPS.split(glob)
+    gaps = len(pieces) // 2
+    if gaps > MAX_WILDCARDS:
         raise ValueError(f"more than {MAX_WILDCARDS} wildcards in {glob!r}")
-    return "".join(_piece(piece) for piece in pieces)
+    if gaps == 1:
+        return _one_gap(pieces[0], pieces[2], stops_at_slash=pieces[1] == "*")
+    return patterns.full_match("(?s)" + "".join(_pattern(piece) for piece in pieces))
 
 
-def _piece(piece: str) -> str:
+def _one_gap(prefix: str, suffix: str, *, stops_at_slash: bool) -> Callable[[str], bool]:
+    begin, least = len(prefix), len(prefix) + len(suffix)
+
+    def matches(name: str) -> bool:
+        if len(name) < least or not name.startswith(prefix) or not name.endswith(suffix):
+            return False
+        return not stops_at_slash or "/" not in name[begin : len(name) - len(suffix)]
+
+    return matches
+
+
+def _pattern(piece: str) -> str:
     if not piece.startswith("*"):
-        return re.escape(piece)
+        return patterns.escape(piece)
     return "[^/]*" if piece == "*" else ".*"
