@@ -5,7 +5,7 @@ of a thousand letters can keep it busy for minutes.
 """
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Any, Protocol
 
 import re2
 
@@ -14,8 +14,11 @@ class _Pattern(Protocol):
     def fullmatch(self, text: str) -> object | None: ...
 
 
-_compile = cast("Callable[[str], _Pattern]", re2.compile)
-escape = cast("Callable[[str], str]", re2.escape)
+# The binding has no types; what is used of it is declared here.
+_re2: Any = re2
+_compile: Callable[[str], _Pattern] = _re2.compile
+_RefusedPattern: type[Exception] = _re2.error
+escape: Callable[[str], str] = _re2.escape
 """Return the text as a pattern that matches just it."""
 
 
@@ -26,6 +29,6 @@ def full_match(pattern: str) -> Callable[[str], bool]:
     """
     try:
         compiled = _compile(pattern)
-    except re2.error as error:
+    except _RefusedPattern as error:
         raise ValueError(str(error)) from None
     return lambda text: compiled.fullmatch(text) is not None
