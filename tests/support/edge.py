@@ -4,7 +4,7 @@ h11 is the judge: an answer that it does not take is wrong, whoever else would.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -116,6 +116,47 @@ class Recording:
         """Answer 200 with the body."""
         self.requests.append(request)
         wire.respond(200, JSON, request.body)
+
+
+class Gate:
+    """A handler that waits until it is let through, and tells what became of it."""
+
+    def __init__(self, *, outlives_client: bool = False) -> None:
+        self.has_begun = asyncio.Event()
+        self.open = asyncio.Event()
+        self.has_ended = asyncio.Event()
+        self.was_cancelled = False
+        self.running = 0
+        self.most_running = 0
+        self._outlives_client = outlives_client
+
+    async def __call__(self, request: Request, wire: Wire) -> None:
+        """Answer 200 with the body once the gate is open."""
+        wire.outlives_client = self._outlives_client
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        self.has_begun.set()
+        try:
+            await self.open.wait()
+            wire.respond(200, JSON, request.body)
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+        finally:
+            self.running -= 1
+            self.has_ended.set()
+
+
+async def within(waiting: Awaitable[object]) -> None:
+    """Wait, but not for ever."""
+    await asyncio.wait_for(waiting, WAIT_S)
+
+
+async def eventually(is_so: Callable[[], bool]) -> None:
+    """Wait until it is so, where nothing tells."""
+    async with asyncio.timeout(WAIT_S):
+        while not is_so():
+            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

@@ -104,6 +104,8 @@ class Connection(asyncio.Protocol):
                 self._transport.pause_reading()
         else:
             self._feed(data)
+            if self._held:
+                self._read_held()
 
     def eof_received(self) -> bool:
         """Take the end of what the client sends for its leaving: whoever waits for an answer keeps both ways open."""
@@ -168,14 +170,15 @@ class Connection(asyncio.Protocol):
     def _take(self) -> None:
         """Start what has arrived; if nothing has, set the deadline for what is coming."""
         codec = self._codec
-        while codec.arrived and self._exchange is None and self._life is _OPEN:
-            arrival = codec.arrived.popleft()
-            if isinstance(arrival, Arrival):
-                self._start(arrival)
-            else:
-                self._refuse(arrival)
-        if self._exchange is None and self._life is _OPEN and codec.phase is not _IDLE:
-            self._await(codec.phase)
+        arrived = codec.take()
+        if arrived is None:
+            if codec.phase is not _IDLE:
+                self._await(codec.phase)
+        elif isinstance(arrived, Arrival):
+            self._held, codec.rest = codec.rest, b""
+            self._start(arrived)
+        else:
+            self._refuse(arrived)
 
     def _await(self, phase: Phase) -> None:
         traffic = self._traffic
@@ -209,14 +212,17 @@ class Connection(asyncio.Protocol):
         self._traffic.dismiss(exchange)
         if self._life is _OPEN:
             self._rest()
-            self._take()
-            self._take_held()
+            self._read_held()
 
-    def _take_held(self) -> None:
-        if self._held and self._exchange is None and self._life is _OPEN:
+    def _read_held(self) -> None:
+        """Read what was sent ahead, up to and including the next request that somebody handles."""
+        while self._held and self._is_free():
             held, self._held = self._held, b""
             self._transport.resume_reading()
             self._feed(held)
+
+    def _is_free(self) -> bool:
+        return self._exchange is None and self._life is _OPEN
 
     def _rest(self) -> None:
         """Wait for the next request, unless there is to be none."""
@@ -305,7 +311,7 @@ class Connection(asyncio.Protocol):
         self._linger()
 
     def _close(self) -> None:
-        if self._held or self._codec.phase is not _IDLE or self._codec.arrived:
+        if self._held or self._codec.phase is not _IDLE:
             self._linger()
             return
         self._life = _CLOSING

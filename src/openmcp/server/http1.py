@@ -1,18 +1,17 @@
 """HTTP/1.x requests out of bytes, without any I/O.
 
-`feed` takes what was read, `arrived` holds what came of it: requests that are whole,
-in order, and at most one refusal behind them, after which nothing is read any more.
-Used by `connection.py`; another protocol version needs another codec of this shape.
+`feed` takes what was read, `take` gives what came of it: a request that is whole, or a
+refusal, after which nothing is read any more. What the client sent ahead stays in
+`rest`, unread. Used by `connection.py`.
 
 llhttp splits the bytes; what it leaves to its user is refused here: old and foreign
 protocols, unlimited heads, bodies longer than allowed, trailers.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import httptools
 
@@ -33,6 +32,13 @@ class Phase(Enum):
 
 # Looking a member up in its enum costs more than all else that is done with it.
 _IDLE, _HEAD, _BODY = Phase
+
+
+_HEAD_IS_NEW = -1
+
+
+class _SentAheadError(Exception):
+    """Stops the parser where the next request begins."""
 
 
 class Arrival(NamedTuple):
@@ -67,13 +73,16 @@ class Http1:
     """The requests of one connection, read from its bytes."""
 
     __slots__ = (
-        "_body", "_budget", "_chunked_allowance", "_fields", "_head", "_head_base", "_head_room", "_headers",
+        "_arrived", "_body", "_budget", "_chunked_allowance", "_fields", "_head", "_head_room", "_headers",
         "_keeps_body", "_limits", "_line", "_parser", "_path", "_phase", "_query", "_received_ns", "_refusal",
-        "_repeated", "_size", "_source", "_target", "_version", "arrived", "is_done", "method", "wants_continue",
+        "_repeated", "_size", "_size_before", "_source", "_target", "_version", "is_done", "method", "rest",
+        "wants_continue",
     )  # fmt: skip
 
     def __init__(self, source: Source, limits: ListenerLimits, budget: Budget) -> None:
-        self.arrived: deque[Arrival | OpenMCPError] = deque()
+        self.rest = b""
+        """What came behind a whole request; to be fed again when that is answered."""
+
         self.is_done = False
         """Nothing more is read: the last request said `close`, or was refused."""
 
@@ -88,15 +97,17 @@ class Http1:
         self._budget = budget
         self._parser = httptools.HttpRequestParser(self)
         self._phase = _IDLE
+        self._arrived: Arrival | OpenMCPError | None = None
         self._refusal: OpenMCPError | None = None
         self._head = b""
-        self._head_base = 0
         self._line = b""
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._head_room = 0
+        self._headers: Mapping[str, str] = {}
         self._body: bytes | bytearray = b""
         self._size = 0
+        self._size_before = _HEAD_IS_NEW
 
     @property
     def phase(self) -> Phase:
@@ -104,7 +115,7 @@ class Http1:
         return self._phase
 
     def feed(self, data: bytes) -> None:
-        """Take what was read; look at `arrived` and `phase` afterwards."""
+        """Take what was read; then `take`, and look at `phase` and `rest`. Not before the last request was taken."""
         if self.is_done:
             return
         # The whole head so far, because the request line is looked at once more when the head is complete.
@@ -112,48 +123,70 @@ class Http1:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
-            self._fail(fault)
+            self._fail(fault, data)
         else:
             self._bound(len(data))
 
+    def take(self) -> Arrival | OpenMCPError | None:
+        """Return what has arrived, once."""
+        arrived, self._arrived = self._arrived, None
+        return arrived
+
     def close(self) -> None:
-        """Give back what is held for requests that will not be handled."""
+        """Give back what is held for a request that will not be handled."""
         self.is_done = True
+        self.rest = b""
         self._budget.used -= len(self._body)
         self._body = b""
-        for arrival in self.arrived:
-            if isinstance(arrival, Arrival):
-                self._budget.used -= len(arrival.request.body)
-        self.arrived.clear()
+        if isinstance(self._arrived, Arrival):
+            self._budget.used -= len(self._arrived.request.body)
+        self._arrived = None
 
     def _bound(self, fed_bytes: int) -> None:
         """Limit what the parser does not show: a head that does not end, and the wrapping of chunks."""
         if self._phase is _BODY:
-            self._forget_head()
+            self._head = b""
+            self._size_before = self._size
             self._chunked_allowance -= fed_bytes
             if self._chunked_allowance < 0:
                 self._end(BodyTooLarge(detail="more bytes around the body than in it"))
         elif self._phase is _IDLE and not self._head.isspace():
-            self._forget_head()
-        elif len(self._head) - self._head_base > self._limits.header_bytes:
+            self._head = b""
+        elif len(self._head) > self._limits.header_bytes:
             self._end(HeadersTooLarge())
 
-    def _forget_head(self) -> None:
-        self._head = b""
-        self._head_base = 0
-
-    def _fail(self, fault: Exception) -> None:
+    def _fail(self, fault: Exception, data: bytes) -> None:
         if self.is_done:  # bytes behind a request that said `close`
             return
-        if self._refusal is None and isinstance(fault, httptools.HttpParserCallbackError):
+        if self._arrived is not None:
+            self._split(data)
+        elif self._refusal is None and isinstance(fault, httptools.HttpParserCallbackError):
             raise fault.__context__ or fault  # a fault of ours
-        self._end(self._refusal or Malformed("The HTTP request is not valid.", detail=str(fault)))
+        else:
+            self._end(self._refusal or Malformed("The HTTP request is not valid.", detail=str(fault)))
+
+    def _split(self, data: bytes) -> None:
+        """Set aside what came behind the request that has arrived; the parser cannot say where that begins."""
+        self._parser = httptools.HttpRequestParser(self)
+        self._phase = _IDLE
+        if "transfer-encoding" in self._headers:
+            # Nobody sends ahead behind chunks, so it is not worth reading chunks twice: RFC 9112 §9.3.2 lets us close.
+            self._arrived = cast("Arrival", self._arrived)._replace(keeps_alive=False)
+            self.is_done = True
+            return
+        length = int(self._headers.get("content-length", 0))
+        if self._size_before == _HEAD_IS_NEW:
+            start = len(self._head) - len(self._head.lstrip(b"\r\n"))
+            self.rest = self._head[self._head.index(b"\r\n\r\n", start) + 4 + length :]
+        else:
+            self.rest = data[length - self._size_before :]
+        self._head = b""
 
     def _end(self, refusal: OpenMCPError) -> None:
         self._budget.used -= len(self._body)
         self._body = b""
         self.is_done = True
-        self.arrived.append(refusal)
+        self._arrived = refusal
 
     def _refuse(self, refusal: OpenMCPError) -> OpenMCPError:
         """Remember why; the parser carries no exception of ours through to `feed`."""
@@ -163,11 +196,14 @@ class Http1:
     # ---------------------------------------------------------------- called by the parser
 
     def on_message_begin(self) -> None:
-        """Forget the request before."""
+        """Forget the request before, unless nobody has taken it yet."""
+        if self._arrived is not None:
+            raise _SentAheadError
         self._phase = _HEAD
         self._target = b""
         self._fields = []
         self._head_room = self._limits.header_bytes
+        self._size_before = _HEAD_IS_NEW
 
     def on_url(self, part: bytes) -> None:
         """Take a piece of the target."""
@@ -232,18 +268,16 @@ class Http1:
             self._version,
             self._received_ns,
         )
-        self.arrived.append(Arrival(request, keeps_alive))
+        self._arrived = Arrival(request, keeps_alive)
         self._body = b""
         self._phase = _IDLE
-        # Where in the read the next head begins is not known: it is not charged for what is before it.
-        self._head_base = len(self._head)
         self.wants_continue = False
         if not keeps_alive:
             self.is_done = True
 
     def _read_head(self) -> None:
-        # A client mostly repeats its request line; and one at the very beginning of what was read is the one parsed.
-        if not self._line or self._head_base or not self._head.startswith(self._line):
+        # A client mostly repeats its request line.
+        if not self._line or not self._head.startswith(self._line):
             self._read_line()
         if len(self._fields) > self._limits.header_fields:
             raise HeadersTooLarge()
@@ -261,7 +295,7 @@ class Http1:
         self._version = version = self._parser.get_http_version()
         # llhttp also takes HTTP/0.9, RTSP and ICE, and more spaces than one: the line must read as we understood it.
         line = b"%b %b HTTP/%b\r\n" % (raw_method, self._target, version.encode())
-        if version not in _VERSIONS or line not in self._head:
+        if version not in _VERSIONS or not self._head.lstrip(b"\r\n").startswith(line):
             raise Malformed("The HTTP request line is not valid.", detail=f"version {version}")
         self.method = check_method(raw_method)
         self._keeps_body = raw_method == b"POST"
