@@ -15,6 +15,7 @@ from tests.unit.upstream.replica import (
     Asker,
     Peer,
     always,
+    answer,
     asking,
     chunk,
     permitted,
@@ -261,7 +262,12 @@ async def test_a_slow_reader_stops_the_replica_and_loses_nothing() -> None:
         assert up.connections == 1
 
 
-async def test_a_stream_is_no_body() -> None:
+async def test_a_stream_is_no_body_and_a_body_no_stream() -> None:
+    async with scripted(always(answer())) as up, asking() as asker:
+        server = server_of(up.replica)
+        async with asker.client.send(permitted(server), server.replicas) as reply:
+            with pytest.raises(errors.UpstreamBroken):
+                reply.events()
     async with scripted(always(STREAM_HEAD + LAST_CHUNK)) as up, asking() as asker:
         server = server_of(up.replica)
         async with asker.client.send(permitted(server), server.replicas) as reply:

@@ -54,12 +54,12 @@ class Deadlines:
     def watch(self, item: Watched, deadline: float) -> None:
         """Let `item` expire at `deadline`, and no longer at what was said before."""
         item.deadline = deadline
-        slot = math.ceil(deadline / GRANULARITY_S)
+        slot = deadline / GRANULARITY_S
         # A move to later is noticed when the old slot comes up.
         if item.slot and item.slot <= slot:
             return
         self.forget(item)
-        self._put(item, slot)
+        self._put(item, math.ceil(slot))
 
     def forget(self, item: Watched) -> None:
         """Let `item` never expire, and hold it no longer."""

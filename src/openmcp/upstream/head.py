@@ -5,8 +5,7 @@ was decided by the gateway; here they are only kept from breaking out of their l
 """
 
 import re
-from collections.abc import Iterable
-from enum import Enum, auto
+from collections.abc import Sequence
 
 from openmcp import errors
 from openmcp.model.server import Replica, Server
@@ -18,28 +17,13 @@ _KNOWN_NAMES_CAP = 1024
 """Names are chosen by agents (`Mcp-Param-*`), so what is remembered of them is bounded."""
 
 
-class _Use(Enum):
-    PASS = auto()
-    SET_HERE = auto()
-    HOST = auto()
-    REFUSE = auto()
+_SET_HERE = frozenset({"host", "content-type", "accept-encoding"})
+"""What is sent is our own serialisation, answers are read uncompressed, and the host is configured."""
 
-
-_RESERVED = {
-    "host": _Use.HOST,
-    # What is sent is our own serialisation, and answers are read uncompressed.
-    "content-type": _Use.SET_HERE,
-    "accept-encoding": _Use.SET_HERE,
-    # A second reading of where the message ends is request smuggling (RFC 9112 §11.2).
-    "content-length": _Use.REFUSE,
-    "transfer-encoding": _Use.REFUSE,
-    "connection": _Use.REFUSE,
-    "keep-alive": _Use.REFUSE,
-    "upgrade": _Use.REFUSE,
-    "te": _Use.REFUSE,
-    "trailer": _Use.REFUSE,
-    "expect": _Use.REFUSE,
-}
+_FRAMING = frozenset(
+    {"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"}
+)
+"""A second reading of where the message ends is request smuggling (RFC 9112 §11.2)."""
 
 
 class HeadTemplate:
@@ -49,68 +33,59 @@ class HeadTemplate:
         self.server = server
         self.replica = replica
         self._host = {"upstream": replica.authority, "client": ""}.get(server.upstream_host, server.upstream_host)
-        self._fields = _lines([("Accept-Encoding", "identity"), *_credentials(server)])
-        self._uses = {**_RESERVED, **{c.header.lower(): _Use.SET_HERE for c in server.credentials}}
-        self._known: dict[str, _Use] = {}
+        self._fields = "".join([f"\r\n{name}: {value}" for name, value in _own_fields(server)])
+        self._own_names = _SET_HERE | {credential.header.lower() for credential in server.credentials}
+        self._own_breaks = 1 + len(_own_fields(server))
+        self._labels: dict[str, str] = {}
 
-    def render(self, method: str, target: str, *, headers: Iterable[tuple[str, str]], body: bytes | None) -> bytes:
+    def render(self, method: str, target: str, *, headers: Sequence[tuple[str, str]], body: bytes | None) -> bytes:
         """The bytes of the whole request, in one piece for one write.
 
         Raises:
             Malformed: a header cannot be sent as it is.
         """
-        known = self._known
-        host = self._host
-        passed: list[tuple[str, str]] = []
-        for field in headers:
-            use = known.get(field[0]) or self._classify(field[0])
-            if use is _Use.PASS:
-                passed.append(field)
-            elif use is _Use.HOST:
-                # Only `client` leaves room for it; a host that is set stays.
-                host = host or _clean(field[1])
-            elif use is _Use.REFUSE:
-                raise errors.Malformed(detail=f"header {field[0]} is not the sender's to set")
-        start = f"{method} {target} HTTP/1.1\r\nHost: {host or self.replica.authority}\r\n{self._fields}"
-        if body is None:
-            return _encode(f"{start}{_lines(passed)}\r\n")
-        framing = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        return _encode(f"{start}{_lines(passed)}{framing}") + body
+        host = self._host or _value(headers, "host") or self.replica.authority
+        lines = [f"{method} {target} HTTP/1.1\r\nHost: {host}{self._fields}"]
+        labels = self._labels
+        for name, value in headers:
+            label = labels.get(name)
+            if label is None:
+                label = self._label(name)
+            if label:
+                lines.append(label + value)
+        if body is not None:
+            lines.append(f"Content-Type: application/json\r\nContent-Length: {len(body)}")
+        text = "\r\n".join(lines)
+        # Every break is one of ours, or a value has broken out of its line.
+        breaks = self._own_breaks + len(lines) - 1 + (body is not None)
+        if text.count("\r") != breaks or text.count("\n") != breaks or "\0" in text:
+            raise errors.Malformed(detail="a header holds a line break or a NUL")
+        try:
+            head = f"{text}\r\n\r\n".encode("latin-1")
+        except UnicodeEncodeError:
+            raise errors.Malformed(detail="a header holds characters that HTTP cannot carry") from None
+        return head + body if body else head
 
-    def sent_hosts(self, headers: Iterable[tuple[str, str]]) -> frozenset[str]:
+    def sent_hosts(self, headers: Sequence[tuple[str, str]]) -> frozenset[str]:
         """The authorities that mean this replica, lower-case: where a redirect may lead."""
-        host = self._host or next((value for name, value in headers if name.lower() == "host"), "")
+        host = self._host or _value(headers, "host")
         return frozenset({self.replica.authority.lower(), host.lower()} - {""})
 
-    def _classify(self, name: str) -> _Use:
-        if not _TOKEN.fullmatch(name):
-            raise errors.Malformed(detail="a header name is not a token")
-        use = self._uses.get(name.lower(), _Use.PASS)
-        if len(self._known) < _KNOWN_NAMES_CAP:
-            self._known[name] = use
-        return use
+    def _label(self, name: str) -> str:
+        """What stands before the value of a field that passes; `""` if the gateway says it itself."""
+        lower = name.lower()
+        if lower in _FRAMING or not _TOKEN.fullmatch(name):
+            raise errors.Malformed(detail=f"header {name!r} is not the sender's to set")
+        label = "" if lower in self._own_names else f"{name}: "
+        if len(self._labels) < _KNOWN_NAMES_CAP:
+            self._labels[name] = label
+        return label
 
 
-def _credentials(server: Server) -> list[tuple[str, str]]:
-    return [(credential.header, credential.value) for credential in server.credentials]
+def _own_fields(server: Server) -> list[tuple[str, str]]:
+    credentials = [(credential.header, credential.value) for credential in server.credentials]
+    return [("Accept-Encoding", "identity"), *credentials]
 
 
-def _lines(fields: list[tuple[str, str]]) -> str:
-    """The header lines of `fields`. Raises: Malformed where one would become two."""
-    text = "".join([f"{name}: {value}\r\n" for name, value in fields])
-    if text.count("\r") != len(fields) or text.count("\n") != len(fields) or "\0" in text:
-        raise errors.Malformed(detail="a header holds a line break or a NUL")
-    return text
-
-
-def _clean(value: str) -> str:
-    if "\r" in value or "\n" in value or "\0" in value:
-        raise errors.Malformed(detail="a header holds a line break or a NUL")
-    return value
-
-
-def _encode(head: str) -> bytes:
-    try:
-        return head.encode("latin-1")
-    except UnicodeEncodeError:
-        raise errors.Malformed(detail="a header holds characters that HTTP cannot carry") from None
+def _value(headers: Sequence[tuple[str, str]], wanted: str) -> str:
+    return next((value for name, value in headers if name.lower() == wanted), "")

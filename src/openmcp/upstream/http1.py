@@ -6,6 +6,7 @@ MCP. A connection whose framing was in doubt for one moment is never used again.
 """
 
 import asyncio
+from functools import lru_cache
 from typing import NoReturn, Protocol, cast
 
 import httptools
@@ -32,9 +33,6 @@ _WANTED = _LISTS | {
     "mcp-session-id",
     "location",
 }
-
-_NAMES = {spelling.encode(): name for name in _WANTED for spelling in (name, name.title())}
-"""Field names as servers usually spell them."""
 
 _MEDIA_TYPES = {
     "application/json": "application/json",
@@ -127,7 +125,8 @@ class Connection(asyncio.Protocol):
         self._response_s = server.timeouts.response_s
         self._stream_idle_s = server.timeouts.stream_idle_s
         self._idle_s = server.idle_connection_s
-        self._deadlines.watch(self, self._loop.time() + self._response_s)
+        self._last_byte = self._loop.time()
+        self._deadlines.watch(self, self._last_byte + self._response_s)
         self._transport.write(data)
 
     def abandon(self, reply: Reply) -> None:
@@ -149,7 +148,7 @@ class Connection(asyncio.Protocol):
 
     def rest(self) -> None:
         """Wait for the next exchange, but no longer than the server of the last one allows."""
-        self._deadlines.watch(self, self._loop.time() + self._idle_s)
+        self._deadlines.watch(self, self._last_byte + self._idle_s)
 
     def expire(self, now: float) -> None:
         """Give up waiting, or give a stream's reader its tick."""
@@ -216,17 +215,13 @@ class Connection(asyncio.Protocol):
         self._is_surplus = self._is_complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_head_done:
-            # A trailer, or a second answer that nobody asked for.
+        # Only a read that is itself long can hold a head that is too long.
+        if self._silent_bytes > HEAD_BYTES:
+            self._weigh(name, value)
+        wanted = _wanted(name)
+        # Behind the head come trailers, or a second answer that nobody asked for.
+        if not wanted or self._is_head_done:
             return
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > HEAD_BYTES:
-            self._refuse(f"head longer than {HEAD_BYTES} bytes")
-        wanted = _NAMES.get(name)
-        if wanted is None:
-            wanted = name.decode("latin-1").lower()
-            if wanted not in _WANTED:
-                return
         text = value.decode("latin-1").strip(" \t")
         if wanted not in self._fields:
             self._fields[wanted] = text
@@ -251,14 +246,13 @@ class Connection(asyncio.Protocol):
         self._silent_bytes = 0
         self._reads_until_close = status not in _BODILESS and _CL not in fields and _TE not in fields
         reply.opened(status, fields, content_type=media_type(fields.get("content-type", "")))
-        now = self._loop.time()
         if reply.is_stream:
-            self._deadlines.watch(self, now + min(self._stream_idle_s, reply.tick_s))
+            self._deadlines.watch(self, self._last_byte + min(self._stream_idle_s, reply.tick_s))
             return
         if int(fields.get(_CL, "0")) > reply.max_bytes:
             self._refuse(f"body longer than {reply.max_bytes} bytes")
-        # The head came in time; the body gets as long again.
-        self._deadlines.watch(self, now + self._response_s)
+        # The head came in time; the body, if it is still to come, gets as long again.
+        self._deadlines.watch(self, self._last_byte + self._response_s)
 
     def on_body(self, data: bytes) -> None:
         if not self._is_surplus:
@@ -274,6 +268,11 @@ class Connection(asyncio.Protocol):
             self._keeps_alive = self._parser.should_keep_alive()
 
     # ------------------------------------------------------------ inside
+
+    def _weigh(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > HEAD_BYTES and not self._is_complete:
+            self._refuse(f"head longer than {HEAD_BYTES} bytes")
 
     def _deliver(self, reply: Reply) -> None:
         self._hand_over(reply)
@@ -331,6 +330,13 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, fault: str) -> NoReturn:
         raise errors.UpstreamBroken(detail=f"{self._url}: {fault}")
+
+
+@lru_cache(maxsize=1024)
+def _wanted(name: bytes) -> str:
+    """The lower-case name of a field that is wanted, `""` for any other; servers spell few names in few ways."""
+    lower = name.decode("latin-1").lower()
+    return lower if lower in _WANTED else ""
 
 
 def framing_fault(status: int, version: str, fields: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ connection below is paused. Knows neither sockets nor what a message means.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Protocol
 
 from openmcp import errors
@@ -36,49 +36,29 @@ class Flow(Protocol):
 class Reply:
     """One answer of a replica. Read either `body()` or `events()`, inside the context that gave it."""
 
-    __slots__ = (
-        "_body",
-        "_buffered",
-        "_chunks",
-        "_decoder",
-        "_error",
-        "_fields",
-        "_flow",
-        "_is_ended",
-        "_is_settled",
-        "_loop",
-        "_ready",
-        "_waiter",
-        "_waiting_since",
-        "content_type",
-        "is_stream",
-        "max_bytes",
-        "replica",
-        "status",
-        "tick_s",
-    )
+    # Most replies are one body in one read: what they do not need is not made for each of them.
+    status = 0
+    content_type = ""
+    """Media type without parameters, lower-case; `""` if none was said."""
+    is_stream = False
+    _error: errors.UpstreamFailed | None = None
+    _is_settled = False
+    _is_ended = False
+    _body: bytes | bytearray = b""
+    _flow: Flow | None = None
+    _waiter: asyncio.Future[bool] | None = None
+    _waiting_since = 0.0
+    _buffered = 0
+    _decoder: sse.Decoder | None = None
+    _chunks: deque[bytes]
+    _ready: deque[sse.Event]
+    _fields: Mapping[str, str]
 
     def __init__(self, replica: Replica, server: Server, *, loop: asyncio.AbstractEventLoop, tick_s: float) -> None:
         self.replica = replica
-        self.status = 0
-        self.content_type = ""
-        """Media type without parameters, lower-case; `""` if none was said."""
-        self.is_stream = False
         self.max_bytes = server.message_bytes
-        self._loop = loop
         self.tick_s = tick_s
-        self._fields: dict[str, str] = {}
-        self._flow: Flow | None = None
-        self._waiter: asyncio.Future[bool] | None = None
-        self._waiting_since = 0.0
-        self._error: errors.OpenMCPError | None = None
-        self._is_settled = False
-        self._is_ended = False
-        self._body: bytes | bytearray = b""
-        self._chunks: deque[bytes] = deque()
-        self._buffered = 0
-        self._decoder: sse.Decoder | None = None
-        self._ready: deque[sse.Event] = deque()
+        self._loop = loop
 
     # ------------------------------------------------------------ for the gateway
 
@@ -100,6 +80,8 @@ class Reply:
             UpstreamTimeout: nothing came for the server's `stream_idle_s`.
             UpstreamBroken: an event is longer than `message_bytes`, or the framing is bad.
         """
+        if not self.is_stream:
+            raise errors.UpstreamBroken(detail=f"{self.replica.url}: no stream came where one was awaited")
         self._decoder = self._decoder or sse.Decoder(self.max_bytes)
         return _Events(self)
 
@@ -108,14 +90,11 @@ class Reply:
     async def settled(self) -> None:
         """Return when the head of a stream, or the whole of any other answer, is there. Raises: UpstreamFailed."""
         if not self._is_settled:
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            await self._waiter
+            self._waiter = None
         if self._error and not self.is_stream:
             raise self._error
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether the exchange is over, so that nothing is left to be cut off."""
-        return self._is_ended
 
     # ------------------------------------------------------------ for the connection
 
@@ -124,13 +103,14 @@ class Reply:
         """Whether the reader is behind by as much as may be kept for it."""
         return self.is_stream and (self._buffered >= BUFFER_BYTES or len(self._chunks) >= BUFFER_CHUNKS)
 
-    def opened(self, status: int, fields: dict[str, str], *, content_type: str) -> None:
+    def opened(self, status: int, fields: Mapping[str, str], *, content_type: str) -> None:
         """Take the head of the final answer."""
         self.status = status
         self._fields = fields
         self.content_type = content_type
         if content_type == EVENT_STREAM:
             self.is_stream = True
+            self._chunks, self._ready = deque(), deque()
             self._settle()
 
     def received(self, data: bytes) -> None:
@@ -166,7 +146,7 @@ class Reply:
         self._is_ended = True
         self._settle()
 
-    def failed(self, error: errors.OpenMCPError) -> None:
+    def failed(self, error: errors.UpstreamFailed) -> None:
         """The answer will never be complete."""
         self._error = error
         self.ended()
