@@ -12,6 +12,8 @@ ALICE, BOB, EVE = Key("alice"), Key("bob"), Key("eve")
 
 REASON = "Crashing is not for you."
 SUBJECTS = {"tools": ["**"], "prompts": ["**"], "resources": ["**"]}
+# What a server may ask of the agent: rules that name subjects do not speak of it.
+QUESTIONS = {"methods": ["elicitation/create", "sampling/createMessage"]}
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Guarded:
     """The running gateway and what stands behind it.
 
     `/strict` needs a key: alice may use everything but `big` (denied without a word) and `crash`
-    (denied with a reason); bob only `echo`, `whoami`, one prompt and one resource; eve nothing.
+    (denied with a reason), and may be asked by a tool, but not for a sample; bob only `echo`,
+    `whoami`, one prompt and one resource; eve nothing.
     `/open` takes anybody without a key, for everything.
     """
 
@@ -52,10 +55,16 @@ def guarded_gateway(replicas: Sequence[Backend], folder: Path) -> Iterator[Guard
         server("open", urls),
         key_source(),
         *(key.document() for key in (ALICE, BOB, EVE)),
-        policy("open-to-all", {"id": "all", "match": SUBJECTS, "effect": "allow"}, servers=["open"]),
+        policy(
+            "open-to-all",
+            {"id": "all", "match": SUBJECTS, "effect": "allow"},
+            {"id": "questions", "match": QUESTIONS, "effect": "allow"},
+            servers=["open"],
+        ),
         policy(
             "alice",
             {"id": "all", "match": SUBJECTS, "effect": "allow"},
+            {"id": "questions", "match": {"methods": ["elicitation/create"]}, "effect": "allow"},
             {"id": "no-big", "match": {"tools": ["big"]}, "effect": "deny"},
             {"id": "no-crash", "match": {"tools": ["crash"]}, "effect": "deny", "reason": REASON},
             servers=["strict"],

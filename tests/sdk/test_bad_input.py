@@ -15,7 +15,6 @@ from tests.sdk.site import new_tag
 from tests.sdk.wire import (
     LEGACY,
     MODERN,
-    Session,
     answer_of,
     browser,
     call_message,
@@ -25,6 +24,7 @@ from tests.sdk.wire import (
     session,
 )
 
+# Stands in the bodies below; each test puts a marker of its own in its place.
 MARK = "marker-of-bad-input"
 CALL = (
     b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"%s"}}}' % MARK.encode()
@@ -77,26 +77,28 @@ BODIES: Mapping[str, tuple[bytes, int]] = {
 
 @pytest.mark.parametrize("name", BODIES)
 async def test_malformed_body_is_refused(guarded: Guarded, name: str) -> None:
+    marker = new_tag("malformed")
     body, code = BODIES[name]
     async with session(guarded.open) as agent:
-        answer = await agent.post(body)
+        answer = await agent.post(_marked(body, marker))
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
-        await _is_untouched(guarded, agent)
+        assert not await guarded.reached(marker)
+        assert (await agent.call("whoami")).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["batch", "method twice", "BOM", "nested 100,000 times"])
 async def test_malformed_body_is_refused_in_the_modern_era(guarded: Guarded, name: str) -> None:
+    marker = new_tag("malformed")
+    body, code = BODIES[name]
     headers, _ = modern("tools/call", name="echo")
     async with browser(headers) as http:
-        answer = await http.post(guarded.open, content=BODIES[name][0])
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, BODIES[name][1])
-    assert not await guarded.reached(MARK)
+        answer = await http.post(guarded.open, content=_marked(body, marker))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert not await guarded.reached(marker)
 
 
-async def _is_untouched(guarded: Guarded, agent: Session) -> None:
-    """No server saw it, and the session lives."""
-    assert not await guarded.reached(MARK)
-    assert (await agent.call("whoami")).status_code == 200
+def _marked(body: bytes, marker: str) -> bytes:
+    return body.replace(MARK.encode(), marker.encode())
 
 
 # ---------------------------------------------------------------- what the headers say of the body
@@ -115,12 +117,13 @@ HEADER_FAULTS: Mapping[str, dict[str, str | None]] = {
 
 @pytest.mark.parametrize("name", HEADER_FAULTS)
 async def test_header_that_disagrees_with_the_body_is_refused(guarded: Guarded, name: str) -> None:
-    headers, body = modern("tools/call", name="echo", arguments={"text": MARK})
+    marker = new_tag("mismatch")
+    headers, body = modern("tools/call", name="echo", arguments={"text": marker})
     changed = {**headers, **HEADER_FAULTS[name]}
     async with browser({key: value for key, value in changed.items() if value is not None}) as http:
         answer = await http.post(guarded.open, json=body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
-    assert not await guarded.reached(MARK)
+    assert not await guarded.reached(marker)
 
 
 async def test_name_in_base64_that_agrees_is_accepted(guarded: Guarded) -> None:
@@ -131,13 +134,14 @@ async def test_name_in_base64_that_agrees_is_accepted(guarded: Guarded) -> None:
 
 
 async def test_mirrored_argument_that_disagrees_is_refused(guarded: Guarded) -> None:
-    headers, body = modern("tools/call", name="test_x_mcp_header", arguments={"region": MARK})
+    marker = new_tag("region")
+    headers, body = modern("tools/call", name="test_x_mcp_header", arguments={"region": marker})
     async with browser(headers) as http:
         for said in ({"Mcp-Param-Region": "elsewhere"}, {}):
             answer = await http.post(guarded.open, json=body, headers=said)
             assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
-        assert not await guarded.reached(MARK)
-        assert (await http.post(guarded.open, json=body, headers={"Mcp-Param-Region": MARK})).status_code == 200
+        assert not await guarded.reached(marker)
+        assert (await http.post(guarded.open, json=body, headers={"Mcp-Param-Region": marker})).status_code == 200
 
 
 async def test_versions_that_disagree_are_refused(guarded: Guarded) -> None:
@@ -200,11 +204,16 @@ async def test_trailing_slash_is_the_same_server(guarded: Guarded) -> None:
         assert (await agent.call("whoami")).status_code == 200
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "CONNECT"])
 async def test_other_http_methods_are_not_allowed(guarded: Guarded, method: str) -> None:
     answer = await exchange(guarded.open, head(method, guarded.open, "Content-Length: 0"))
     assert answer.status == 405
     assert "POST" in answer.headers["allow"]
+
+
+async def test_method_that_is_none_of_http_is_refused(guarded: Guarded) -> None:
+    answer = await exchange(guarded.open, head("BREW", guarded.open, "Content-Length: 0"))
+    assert answer.status in (400, 405, 501)
 
 
 async def test_unknown_session_is_not_found(guarded: Guarded) -> None:
@@ -325,17 +334,35 @@ async def test_nothing_private_reaches_the_server(guarded: Guarded) -> None:
 # ---------------------------------------------------------------- kinds, sizes, framing
 
 
-async def test_other_content_is_refused(guarded: Guarded) -> None:
+CONTENT: Mapping[str, dict[str, str]] = {
+    "text": {"Content-Type": "text/plain"},
+    "a form": {"Content-Type": "application/x-www-form-urlencoded"},
+    "almost JSON": {"Content-Type": "application/jsonp"},
+    "no type": {"Content-Type": ""},
+    "gzip": {"Content-Encoding": "gzip"},
+    "brotli": {"Content-Encoding": "br"},
+}
+
+
+@pytest.mark.parametrize("name", CONTENT)
+async def test_other_content_is_refused(guarded: Guarded, name: str) -> None:
+    """A browser sends some of these to any site without asking it first."""
+    marker = new_tag("content")
+    body = _marked(CALL, marker)
     async with session(guarded.open) as agent:
-        for headers, body in (
-            ({"Content-Type": "text/plain"}, CALL),
-            ({"Content-Type": "application/x-www-form-urlencoded"}, CALL),
-            ({"Content-Encoding": "gzip"}, gzip.compress(CALL)),
-            ({"Content-Encoding": "br"}, CALL),
-        ):
-            answer = await agent.http.post(agent.url, headers={**agent.headers, **headers}, content=body)
-            assert answer.status_code == 415
-        await _is_untouched(guarded, agent)
+        answer = await agent.http.post(
+            agent.url,
+            headers={**agent.headers, **CONTENT[name]},
+            content=gzip.compress(body) if name == "gzip" else body,
+        )
+        assert answer.status_code == 415
+    assert not await guarded.reached(marker)
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+async def test_json_may_be_named_in_several_ways(guarded: Guarded, content_type: str) -> None:
+    async with browser({"Content-Type": content_type}) as http:
+        assert (await initialize(http, guarded.open)).status_code == 200
 
 
 async def test_large_body_passes_and_a_larger_one_does_not(guarded: Guarded) -> None:

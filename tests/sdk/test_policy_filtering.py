@@ -131,6 +131,18 @@ async def test_unknown_method_is_denied_where_no_rule_names_it(guarded: Guarded)
     assert not await guarded.reached(marker)
 
 
+async def test_question_of_a_server_passes_the_rules_too(guarded: Guarded, mode: str) -> None:
+    async with connected(guarded.strict, mode, headers=ALICE.headers) as alice:
+        assert (await alice.facts("ask", question="Allowed?"))["action"] == "accept"
+        # Nothing allows sampling: the gateway answers the server itself, or refuses the result that asks.
+        if mode == "legacy":
+            with pytest.raises(MCPError):
+                await alice.call("sample", prompt="Denied?")
+        else:
+            assert (await alice.call("sample", prompt="Denied?")).is_error is True
+        assert alice.seen.asked == ["Allowed?"]
+
+
 async def test_completion_is_an_access_to_what_it_names(guarded: Guarded) -> None:
     reference, typed = {"type": "ref/prompt", "name": "test_prompt_with_arguments"}, new_tag("typed")
     params = {"ref": reference, "argument": {"name": "arg1", "value": typed}}
