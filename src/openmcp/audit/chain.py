@@ -4,6 +4,7 @@ A missing, altered, added or moved line shows at the next one. Used by `writer` 
 thread; whoever verifies a log computes the same from the bytes alone.
 """
 
+import re
 from hashlib import sha256
 from typing import Final, Literal
 
@@ -11,6 +12,7 @@ from openmcp.audit.record import GENESIS, VERSION, CheckpointPart, Line, encode
 
 Reason = Literal["opened", "interval", "rotated", "closed"]
 
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _HEAD: Final = b'{"v":%d,"seq":%d,"writer":"%s","prev":"%s",'
 
 
@@ -18,6 +20,9 @@ class Chain:
     """Makes whole lines of encoded ones."""
 
     def __init__(self, writer: str) -> None:
+        # It stands in every line as it is.
+        if not _NAME.fullmatch(writer):
+            raise ValueError("the name of a writer consists of letters, digits, `.`, `_` and `-`")
         self._writer = writer.encode()
         self._prev = GENESIS.encode()
         self.seq = 0

@@ -1,5 +1,7 @@
 """From the audit settings of the configuration to a `Writer` with its sinks. Called by the node when it starts."""
 
+import re
+
 from openmcp.audit.sinks.base import AuditSink
 from openmcp.audit.sinks.file import FileSink
 from openmcp.audit.sinks.stdout import StdoutSink
@@ -9,6 +11,8 @@ from openmcp.config.snapshot import AuditSettings, FileSinkSettings, StdoutSinkS
 
 def make_writer(settings: AuditSettings, *, name: str) -> Writer:
     """Return the writer, not yet started; `name` is unique for ever: node, boot and worker."""
+    # It names files and stands in every line; a host may be called anything.
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-200:]
     return Writer(
         name,
         [_sink(sink, name) for sink in settings.sinks],

@@ -34,9 +34,9 @@ def set_up(*, level: str = "INFO", form: Form | None = None, stream: TextIO | No
 
     Raises: ValueError for a level that does not exist.
     """
-    stream = stream if stream is not None else sys.stderr
-    is_terminal = stream.isatty()
-    handler = logging.StreamHandler(stream)
+    out: TextIO = sys.stderr if stream is None else stream
+    is_terminal = out.isatty()
+    handler = logging.StreamHandler(out)
     is_text = is_terminal if form is None else form == "text"
     handler.setFormatter(TextFormatter(has_colours=is_terminal) if is_text else JsonFormatter())
     root = logging.getLogger()
