@@ -16,6 +16,7 @@ from openmcp.errors import (
     MethodNotAllowed,
     NotAcceptable,
     UnknownMethod,
+    UnsupportedMedia,
     UpstreamBroken,
 )
 from openmcp.mcp import headers, methods, results, revisions
@@ -68,6 +69,9 @@ class Routing:
         """
         if message is None:
             return await self._arrive_bare(request, server, agent)
+        if not _is_json(request.headers.get(headers.CONTENT_TYPE, "")):
+            # Browsers send other types to any site without asking it first.
+            raise UnsupportedMedia
         revision = revisions.of(request.headers.get(headers.MCP_PROTOCOL_VERSION))
         headers.check_envelope(request.headers, message, revision)
         known = methods.lookup(message.method)
@@ -215,6 +219,13 @@ class Routing:
                 permitted.server, agent, listing=listing, result=message.result or {}, is_first_page=is_first
             )
         return results.speakable(message) if origin.method == methods.SERVER_DISCOVER else message
+
+
+def _is_json(content_type: str) -> bool:
+    if content_type == headers.JSON:
+        return True
+    media, _, parameters = content_type.lower().partition(";")
+    return media.strip() == headers.JSON and parameters.replace(" ", "") in ("", "charset=utf-8", 'charset="utf-8"')
 
 
 def _holder(request: Request, agent: Agent) -> str:
