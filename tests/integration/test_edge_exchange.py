@@ -59,6 +59,20 @@ async def test_body_arrives_whole_however_it_is_cut() -> None:
         assert (await client.answer()).body == b"0123456789"
 
 
+async def test_empty_lines_in_front_are_passed_over() -> None:
+    async with edge(Recording()) as worker, connected(worker) as client:
+        await client.send(b"\r\n\r\n" + post(b"a") + b"\r\n" + post(b"b"))
+        assert [(await client.answer()).body for _ in range(2)] == [b"a", b"b"]
+
+
+async def test_listener_on_ipv6_names_its_peer() -> None:
+    handler = Recording()
+    async with edge(handler, host="::1", trusted_peers=["::1/128"]) as worker, connected(worker) as client:
+        await client.send(post())
+        await client.answer()
+    assert (handler.requests[0].peer.address, handler.requests[0].peer.is_trusted) == ("::1", True)
+
+
 async def test_body_of_other_methods_is_thrown_away() -> None:
     handler = Recording()
     async with edge(handler) as worker, connected(worker) as client:

@@ -55,6 +55,8 @@ ROWS = [
     Row("two spaces before the protocol", head("GET /x  HTTP/1.1", HOST), 400, "malformed"),
     Row("tab in the request line", head("GET\t/x HTTP/1.1", HOST), 400, "malformed"),
     Row("space behind the protocol", head("GET /x HTTP/1.1 ", HOST), 400, "malformed"),
+    Row("lone LF in front", b"\n" + head("GET /x HTTP/1.1", HOST), 400, "malformed"),
+    Row("lone CR in front", b"\r" + head("GET /x HTTP/1.1", HOST), 400, "malformed"),
     Row("lower-case method", head("post /x HTTP/1.1", HOST), 400, "malformed"),
     Row("unknown method", head("FETCH /x HTTP/1.1", HOST), 400, "malformed"),
     Row("bare LF behind the request line", b"GET /x HTTP/1.1\nHost: localhost\r\n\r\n", 400, "malformed"),

@@ -295,7 +295,9 @@ class Http1:
         self._version = version = self._parser.get_http_version()
         # llhttp also takes HTTP/0.9, RTSP and ICE, and more spaces than one: the line must read as we understood it.
         line = b"%b %b HTTP/%b\r\n" % (raw_method, self._target, version.encode())
-        if version not in _VERSIONS or not self._head.lstrip(b"\r\n").startswith(line):
+        before, _, _ = self._head.partition(line)
+        # Empty lines in front are allowed (RFC 9112 §2.2), lone CR or LF are not.
+        if version not in _VERSIONS or before != b"\r\n" * (len(before) // 2) or line not in self._head:
             raise Malformed("The HTTP request line is not valid.", detail=f"version {version}")
         self.method = check_method(raw_method)
         self._keeps_body = raw_method == b"POST"
