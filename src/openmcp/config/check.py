@@ -19,7 +19,7 @@ RESERVED_PATHS = ("/.well-known", "/console")
 
 def faults(inventory: Inventory) -> list[Fault]:
     """Return everything that is wrong between the resources."""
-    checks = (_empty_lists, _duplicates, _gateways, _listeners, _server_paths, _sources, _agents, _policies)
+    checks = (_duplicates, _gateways, _listeners, _server_paths, _sources, _agents, _policies)
     return [fault for check in checks for fault in check(inventory)]
 
 
@@ -27,17 +27,6 @@ def server_path(document: MCPServerDocument) -> str:
     """Return the server's path prefix without trailing slash."""
     path = document.spec.path
     return values.public_path(f"/{document.metadata.name}" if path is None else path)
-
-
-def _empty_lists(inventory: Inventory) -> Iterator[Fault]:
-    # Not checked by the models: a policy whose only rule is faulty can still be checked for what else it names.
-    text = "has to hold at least one entry"
-    for server in inventory.servers:
-        if server.is_whole and not server.document.spec.upstream.replicas:
-            yield server.fault(f"spec.upstream.replicas: {text}", "spec", "upstream", "replicas")
-    for policy in inventory.policies:
-        if policy.is_whole and not policy.document.spec.rules:
-            yield policy.fault(f"spec.rules: {text}", "spec", "rules")
 
 
 def _duplicates(inventory: Inventory) -> Iterator[Fault]:
@@ -88,7 +77,8 @@ def _server_paths(inventory: Inventory) -> Iterator[Fault]:
                 yield placed.fault(f"the path `{path}` is the gateway's own; choose another `spec.path`", *loc)
         for host in placed.document.spec.hosts or ("",):
             first = seen.setdefault((values.host_name(host) if host else "", path), placed)
-            if first is not placed:
+            # Two resources of one name are a fault already.
+            if first.name != placed.name:
                 at = f"`{path or '/'}`" + (f" on host `{host}`" if host else "")
                 yield placed.fault(f"the path {at} belongs to server `{first.name}` at {_where(first)} already", *loc)
                 break

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from openmcp.config import later
 from openmcp.config.resources import API_VERSION, KINDS, Document
+from openmcp.config.resources.base import REMAINS
 from openmcp.config.wording import Wording, has_inner, listed, or_rather, path_text, shown, without_tags
 from openmcp.config.yaml_file import Loc, Node, YamlFile, child_at, locate, pruned
 from openmcp.errors import Fault
@@ -106,7 +107,8 @@ def _remains(model: type[Document], node: Node, file: Path) -> Placed[Document] 
     """The document without what is wrong in it, so that the rest can be checked against the other documents."""
     for _ in range(_PRUNINGS):
         try:
-            return Placed(model.model_validate(node.plain()), node, file, is_whole=False)
+            document = model.model_validate(node.plain(), context=REMAINS)
+            return Placed(document, node, file, is_whole=False)
         except ValidationError as error:
             locs = [_culprit(detail) for detail in error.errors(include_url=False)]
             inner = frozenset(loc for loc in locs if not has_inner(loc, locs))
@@ -137,8 +139,10 @@ def _model(node: Node, file: Path) -> tuple[type[Document] | None, list[Fault]]:
     kind = node.value.get("kind")
     if kind is None:
         faults.append(_fault(file, node.place, f"`kind` is missing: one of {listed(KINDS)}"))
+    elif not isinstance(kind.value, str):
+        faults.append(_fault(file, kind.place, f"kind: has to be one of {listed(KINDS)}"))
     elif kind.value not in KINDS:
-        name = str(kind.value)
+        name = kind.value
         text = (
             later.kind(name) or f"kind: {shown(name)} is not known here{or_rather(name, KINDS)}; known: {listed(KINDS)}"
         )

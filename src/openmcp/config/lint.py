@@ -86,7 +86,10 @@ def _covers(wide: MatchSpec, narrow: MatchSpec) -> bool:
     narrow_kinds = [kind for kind in _KINDS if getattr(narrow, kind) is not None]
     if not wide_kinds:
         return True
-    return bool(narrow_kinds) and all(_globs_cover(getattr(wide, kind), getattr(narrow, kind)) for kind in narrow_kinds)
+    # A kind that `wide` does not give is one that it does not match.
+    return bool(narrow_kinds) and all(
+        kind in wide_kinds and _globs_cover(getattr(wide, kind), getattr(narrow, kind)) for kind in narrow_kinds
+    )
 
 
 def _globs_cover(wide: tuple[str, ...] | None, narrow: tuple[str, ...] | None) -> bool:

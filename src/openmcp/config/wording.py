@@ -18,6 +18,9 @@ from openmcp.errors import Fault
 
 _SHOWN_CHARS = 80
 
+_OF_THE_WHOLE = frozenset({"too_short", "value_error"})
+"""Errors of a list or mapping that may only follow from an error inside it."""
+
 
 class Wording:
     """Says in our words what pydantic found in one document."""
@@ -32,13 +35,13 @@ class Wording:
         """Return one fault per mistake; consequences of another one, and those at `ignored`, are left out."""
         details = error.errors(include_url=False)
         locs = [without_tags(detail["loc"]) for detail in details]
-        absorbed = frozenset(ignored) | self._explained_missing(details)
+        explained = self._explained_missing(details)
         return [
             self._fault(detail)
             for detail, loc in zip(details, locs, strict=True)
-            if loc not in absorbed
-            and not (detail["type"] == "too_short" and has_inner(loc, locs))
-            and not has_inner(loc, ignored)
+            if loc not in ignored
+            and not (detail["type"] == "missing" and loc in explained)
+            and not (detail["type"] in _OF_THE_WHOLE and has_inner(loc, [*locs, *ignored]))
         ]
 
     def _explained_missing(self, details: Iterable[Any]) -> frozenset[Loc]:

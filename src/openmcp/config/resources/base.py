@@ -7,7 +7,16 @@ can be shown and hashed as it is; `config.compile` turns it into numbers.
 import re
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 API_VERSION = "openmcp.dev/v1alpha1"
@@ -36,6 +45,22 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=_NAME_CHARS)]
 _Item = TypeVar("_Item")
 Items = Annotated[tuple[_Item, ...], Strict(False)]
 """A list in the document, immutable here; what is in it is checked strictly."""
+
+
+REMAINS = "remains"
+"""Set in the context of a validation: the document has lost its faulty parts, and is only read for its references."""
+
+
+def _not_empty(items: tuple[_Item, ...], info: ValidationInfo) -> tuple[_Item, ...]:
+    if not items and info.context != REMAINS:
+        raise ValueError("has to hold at least one entry")
+    return items
+
+
+SomeItems = Annotated[
+    tuple[_Item, ...], Strict(False), AfterValidator(_not_empty), Field(json_schema_extra={"minItems": 1})
+]
+"""A list that says nothing when it is empty, and which may lose all its entries for being faulty."""
 
 
 class Fields(BaseModel):

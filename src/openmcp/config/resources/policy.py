@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from openmcp.config.resources.base import Document, Fields, Items, Label, MatchLabels, Name, Text
+from openmcp.config.resources.base import Document, Fields, Items, Label, MatchLabels, Name, SomeItems, Text
 from openmcp.config.values import Glob
 
 Mode = Literal["enforce", "shadow"]
@@ -116,7 +116,7 @@ class PolicySettings(Fields):
     mode: Mode = "enforce"
     """`enforce`, or `shadow`: every rule is evaluated and recorded, and changes nothing."""
 
-    rules: Annotated[Items[Rule], Field(json_schema_extra={"minItems": 1})]
+    rules: SomeItems[Rule]
     """The rules."""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from openmcp.config.resources.base import Document, Fields, Items, Name, SecretRef
+from openmcp.config.resources.base import Document, Fields, Items, Name, SecretRef, SomeItems
 from openmcp.config.resources.gateway import Bodies
 from openmcp.config.values import Duration, HostName, PublicPath, ReplicaUrl, Size
 
@@ -94,7 +94,7 @@ class Health(Fields):
 class Upstream(Fields):
     """How the server is reached."""
 
-    replicas: Annotated[Items[ReplicaUrl], Field(json_schema_extra={"minItems": 1})]
+    replicas: SomeItems[ReplicaUrl]
     """URLs of the MCP endpoint of each replica (`http://` in this version)."""
 
     host: Annotated[str, AfterValidator(_upstream_host)] = "upstream"
