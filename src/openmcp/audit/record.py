@@ -6,7 +6,7 @@ openmcp.audit.reference`). Fields are only ever added; a change of meaning is a 
 """
 
 from enum import Enum
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -124,9 +124,6 @@ class CheckpointPart(msgspec.Struct, frozen=True, omit_defaults=True, rename="ca
     records: Annotated[int, _says("lines of this writer before this one")] = 0
 
 
-Body: TypeAlias = msgspec.Raw
-
-
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False, rename="camel"):
     """One line. What is absent is empty, unknown or does not apply."""
 
@@ -150,7 +147,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fal
     mcp: Annotated[McpPart | None, _says("what the message says")] = None
     stream: Annotated[StreamPart | None, _says("place in an event stream")] = None
     bytes: Annotated[int, _says("size of the message; with `bodies: metadata` or more")] = 0
-    body: Annotated[Body | None, _says("the message itself; with `bodies: full`, up to 64 KiB")] = None
+    body: Annotated[msgspec.Raw, _says("the message itself; with `bodies: full`, up to 64 KiB")] = msgspec.Raw()
     body_sha256: Annotated[str, _says("hex SHA-256 of the message, where it is kept unchanged or too long to keep")] = (
         ""
     )

@@ -1,0 +1,526 @@
+"""The recorder: which lines an exchange leaves, and what they never hold."""
+
+import json
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+
+import msgspec
+import pytest
+
+from openmcp.audit.record import BODY_BYTES, Line
+from openmcp.audit.recorder import Direction, Record, Recorder
+from openmcp.audit.refusals import Refusals
+from openmcp.audit.writer import Limits, OnFailure, Writer
+from openmcp.errors import AuditUnavailable, Denied, NotJson, Unauthenticated, UnknownPath
+from openmcp.mcp import message as messages
+from openmcp.mcp.message import Json, JsonObject, Message
+from openmcp.mcp.methods import Subject, SubjectKind
+from openmcp.mcp.revisions import LATEST_LEGACY
+from openmcp.model.agent import Agent, Principal, Trust
+from openmcp.model.arrival import Arrival
+from openmcp.model.decision import Decision, Effect, RuleRef
+from openmcp.model.http import Peer, Request
+from openmcp.model.server import Authentication, Bodies, Replica, Server
+from openmcp.model.session import Session
+from openmcp.state.sealing import Keyring
+
+SESSION_ID = "raw-session-id-0123456789"
+STATE = "raw-request-state"
+NS = 1_000_000_000
+START = 1_800_000_000 * NS
+REPLICA = Replica("http://10.0.0.1:80/mcp", "10.0.0.1", 80, "/mcp")
+KEYRING = Keyring(sealing=[os.urandom(32)], hashing=os.urandom(32))
+AGENT = Agent("ci", Principal("key:corp:ci", "corp", "apiKey", Trust.SHARED_SECRET, fingerprint="ab12"), True)
+ALLOW = Decision(Effect.ALLOW, RuleRef("team", "tools"), revision="r1", matched=(RuleRef("team", "tools"),))
+CALL = messages.request(7, "tools/call", {"name": "create_issue", "arguments": {"title": "x"}})
+ANSWER = messages.result(7, {"content": [{"type": "text", "text": "done"}], "isError": False})
+
+
+class StrictLine(Line, frozen=True, forbid_unknown_fields=True):
+    """A line that holds nothing but what the schema knows."""
+
+
+STRICT = msgspec.json.Decoder(StrictLine)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> int:
+        self.now += 1000
+        return self.now
+
+
+class Bench:
+    """A recorder over a real writer that is not started, so that its queue holds all lines."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.sink = Collected()
+        self.writer = Writer("n-b-0", [self.sink], limits=Limits())
+        self.recorder = Recorder(
+            writer=self.writer, hashing=KEYRING.digest, clock_ns=self.clock, refusals=Refusals(per_peer=3)
+        )
+
+    def lines(self) -> list[Line]:
+        """End the writer and return every line that is no checkpoint, each read strictly."""
+        return [line for raw in self.raw() if (line := STRICT.decode(raw)).type != "checkpoint"]
+
+    def raw(self) -> list[bytes]:
+        self.writer.stop()
+        return self.sink.data.splitlines()
+
+
+class Collected:
+    name = "collected"
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def open(self) -> None:
+        pass
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
+
+    def sync(self) -> None:
+        pass
+
+    def is_full(self) -> bool:
+        return False
+
+    def turn(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    bench.writer.start()
+    yield bench
+    bench.writer.stop()
+
+
+def server(bodies: Bodies = Bodies.METADATA, name: str = "github") -> Server:
+    return Server(name, f"/{name}", (REPLICA,), Authentication(("corp",)), bodies=bodies)
+
+
+def request(body: bytes = b"{}", *, peer: str = "10.1.1.1", path: str = "/github", agent: str = "sdk/1") -> Request:
+    headers = {"user-agent": agent, "authorization": "Bearer secret-token", "mcp-param-region": "secret-region"}
+    return Request("POST", path, headers, body, Peer(peer, 5), query="token=secret-query", received_ns=START)
+
+
+def arrival(message: Message, session: Session | None = None) -> Arrival:
+    name = message.params.get("name")
+    subjects = (Subject(SubjectKind.TOOL, name),) if isinstance(name, str) else ()
+    return Arrival(
+        http_method="POST",
+        revision=LATEST_LEGACY,
+        message=message,
+        method=message.method,
+        subjects=subjects,
+        session=session,
+    )
+
+
+def session(id: str = SESSION_ID) -> Session:
+    return Session(id, "github", REPLICA.url, AGENT.principal.binding, LATEST_LEGACY.version, 0.0)
+
+
+async def admitted(
+    bench: Bench, message: Message = CALL, *, bodies: Bodies = Bodies.METADATA, of: Session | None = None
+) -> Record:
+    record = await bench.recorder.open(request(messages.encode(message)))
+    record.routed(server(bodies))
+    record.identified(AGENT)
+    record.received(message)
+    record.arrived(arrival(message, of))
+    return record
+
+
+async def test_a_call_leaves_the_question_the_decision_the_answer_and_the_end(bench: Bench) -> None:
+    record = await admitted(bench, of=session())
+    decision = record.decision(ALLOW, CALL)
+    record.sending()
+    record.answered(REPLICA, 200)
+    record.message(Direction.FROM_SERVER, ANSWER, size=99)
+    record.close(status=200)
+    asked, decided, answered, ended = bench.lines()
+    assert [line.type for line in (asked, decided, answered, ended)] == ["message", "decision", "message", "exchange"]
+    assert [line.exchange_seq for line in (asked, decided, answered, ended)] == [1, 2, 3, 4]
+    assert {line.exchange for line in (asked, decided, answered, ended)} == {record.id}
+    assert len({line.flow for line in (asked, decided, answered, ended)}) == 1
+    assert (asked.dir, asked.kind, asked.bytes) == ("agent→gateway", "request", len(messages.encode(CALL)))
+    assert (answered.dir, answered.kind, answered.bytes) == ("server→gateway", "result", 99)
+    assert decided.id == decision
+    assert decided.parent == answered.parent == asked.id
+    assert answered.replica == ended.replica == REPLICA.url
+    for line in (asked, decided, answered, ended):
+        assert line.server == "github"
+        assert line.agent is not None
+        assert (line.agent.id, line.agent.trust) == ("key:corp:ci", "sharedSecret")
+        assert line.mcp is not None
+        assert (line.mcp.method, line.mcp.name, line.mcp.id) == ("tools/call", "create_issue", 7)
+        assert line.mcp.version == LATEST_LEGACY.version
+    assert asked.http is not None
+    assert (asked.http.method, asked.http.path, asked.http.peer) == ("POST", "/github", "10.1.1.1")
+    assert decided.decision is not None
+    assert (decided.decision.effect, decided.decision.rule) == ("allow", "tools")
+    assert decided.decision.matched == ("team/tools",)
+
+
+async def test_the_end_tells_http_json_rpc_and_tool_outcome_apart(bench: Bench) -> None:
+    failed = messages.result(7, {"content": [], "isError": True})
+    refused = messages.error(7, -32602, "no")
+    for answer in (failed, refused):
+        record = await admitted(bench)
+        record.answered(REPLICA, 200)
+        record.message(Direction.FROM_SERVER, answer)
+        record.close(status=200)
+    outcomes = [line.outcome for line in bench.lines() if line.type == "exchange"]
+    assert [(o.http, o.upstream, o.jsonrpc, o.is_error, o.kind) for o in outcomes if o] == [
+        (200, 200, None, True, "ok"),
+        (200, 200, -32602, None, "ok"),
+    ]
+
+
+async def test_the_end_tells_when_each_step_was_reached(bench: Bench) -> None:
+    record = await admitted(bench)
+    record.decision(ALLOW, CALL)
+    record.sending()
+    bench.clock.now += 5_000_000
+    record.answered(REPLICA, 200)
+    record.message(Direction.FROM_SERVER, ANSWER)
+    record.close(status=200)
+    timing = bench.lines()[-1].timing
+    assert timing is not None
+    assert timing.received == START
+    steps = [
+        timing.authn,
+        timing.policy,
+        timing.upstream_sent,
+        timing.upstream_first,
+        timing.upstream_last,
+        timing.sent,
+    ]
+    assert all(step is not None for step in steps)
+    assert steps == sorted(step for step in steps if step is not None)
+    assert timing.upstream_first is not None
+    assert timing.upstream_sent is not None
+    assert 5_000 <= timing.upstream_first - timing.upstream_sent <= 5_010
+    upstream_s = record.upstream_s
+    assert upstream_s is not None
+    assert upstream_s >= 0.005
+
+
+async def test_a_refusal_stands_in_the_end_with_its_true_reason(bench: Bench) -> None:
+    record = await admitted(bench)
+    record.decision(Decision(Effect.DENY, None, revision="r1"), CALL)
+    record.refused(Denied("no", detail="the true reason"), 200)
+    record.close(status=200)
+    outcome = bench.lines()[-1].outcome
+    assert outcome is not None
+    assert (outcome.kind, outcome.jsonrpc, outcome.detail) == ("denied", -31001, "the true reason")
+
+
+async def test_a_body_that_cannot_be_read_leaves_an_end(bench: Bench) -> None:
+    record = await bench.recorder.open(request(b"not json"))
+    record.routed(server())
+    record.identified(AGENT)
+    record.refused(NotJson(), 400)
+    record.close(status=400)
+    [line] = bench.lines()
+    assert line.type == "exchange"
+    assert line.http is not None
+    assert line.outcome is not None
+    assert (line.outcome.http, line.outcome.kind) == (400, "not-json")
+
+
+async def test_what_was_asked_is_recorded_also_when_it_never_arrived(bench: Bench) -> None:
+    record = await bench.recorder.open(request())
+    record.routed(server())
+    record.identified(AGENT)
+    record.received(CALL)
+    record.close(status=404)
+    asked, ended = bench.lines()
+    assert asked.mcp is not None
+    assert (asked.type, asked.mcp.name) == ("message", "create_issue")
+    assert ended.type == "exchange"
+
+
+async def test_an_exchange_that_was_cut_off_says_so_and_a_second_close_says_nothing(bench: Bench) -> None:
+    record = await admitted(bench)
+    record.close()
+    record.close(status=200)
+    ends = [line for line in bench.lines() if line.type == "exchange"]
+    assert [end.outcome.kind for end in ends if end.outcome] == ["interrupted"]
+
+
+async def test_asking_again_under_a_newer_snapshot_decides_again_but_asks_once(bench: Bench) -> None:
+    record = await admitted(bench)
+    record.decision(ALLOW, CALL)
+    record.received(CALL)
+    record.arrived(arrival(CALL))
+    record.decision(ALLOW, CALL)
+    record.close(status=200)
+    assert [line.type for line in bench.lines()] == ["message", "decision", "decision", "exchange"]
+
+
+async def test_what_is_dropped_is_recorded_with_the_reason(bench: Bench) -> None:
+    record = await admitted(bench)
+    record.dropped(Direction.FROM_SERVER, "answers no request of this stream", messages.result(99, {}))
+    record.dropped(Direction.FROM_SERVER, "no message")
+    record.close(status=200)
+    _, message, event, _ = bench.lines()
+    assert (message.type, message.flags) == ("message", ("dropped",))
+    assert message.outcome is not None
+    assert message.outcome.kind == "answers no request of this stream"
+    assert (event.type, event.flags, event.dir) == ("stream", ("dropped",), "server→gateway")
+
+
+async def test_the_gateways_own_traffic_is_recorded_as_its_own(bench: Bench) -> None:
+    record = bench.recorder.gateway_record(server())
+    record.message(Direction.TO_SERVER, messages.request(1, "tools/list"))
+    record.answered(REPLICA, 200)
+    record.message(Direction.FROM_SERVER, messages.result(1, {"tools": []}))
+    record.close(status=200)
+    asked, answered, ended = bench.lines()
+    assert (asked.dir, asked.kind) == ("gateway→server", "request")
+    assert answered.parent == asked.id
+    assert {line.agent.id for line in (asked, answered, ended) if line.agent} == {"gateway"}
+
+
+# ------------------------------------------------------------ flows
+
+
+async def test_a_session_is_one_flow_and_another_session_another(bench: Bench) -> None:
+    for id in ("one", "one", "two"):
+        (await admitted(bench, of=session(id))).close(status=200)
+    flows = [line.flow for line in bench.lines() if line.type == "exchange"]
+    assert flows[0] == flows[1] != flows[2]
+
+
+async def test_initialize_belongs_to_the_session_that_it_opened(bench: Bench) -> None:
+    hello = messages.request(1, "initialize", {})
+    record = await admitted(bench, hello)
+    record.message(Direction.FROM_SERVER, messages.result(1, {}))
+    record.session(session())
+    record.close(status=200)
+    (await admitted(bench, of=session())).close(status=200)
+    ends = [line for line in bench.lines() if line.type == "exchange"]
+    assert ends[0].flow == ends[1].flow != ""
+    assert ends[0].mcp is not None
+    assert ends[0].mcp.session == ends[0].flow
+
+
+async def test_without_a_session_a_flow_lasts_until_a_long_pause(bench: Bench) -> None:
+    (await admitted(bench)).close(status=200)
+    bench.clock.now += 299 * NS
+    (await admitted(bench)).close(status=200)
+    bench.clock.now += 301 * NS
+    (await admitted(bench)).close(status=200)
+    flows = [line.flow for line in bench.lines() if line.type == "exchange"]
+    assert flows[0] == flows[1] != flows[2]
+
+
+async def test_ids_are_unique_and_sort_by_time(bench: Bench) -> None:
+    records = [await bench.recorder.open(request()) for _ in range(10_000)]
+    ids = [record.id for record in records]
+    assert len(set(ids)) == len(ids)
+    assert ids == sorted(ids)
+
+
+# ------------------------------------------------------------ what is never written
+
+
+async def test_no_secret_is_written_whatever_is_kept(bench: Bench) -> None:
+    nested: Json = {"requestState": STATE, "deep": [{"requestState": {"in": STATE}}]}
+    call = messages.request("7", "tools/call", {"name": "t", "requestState": STATE, "arguments": {"a": nested}})
+    answer = messages.result("7", {"resultType": "input_required", "requestState": STATE, "x": nested})
+    for bodies in Bodies:
+        record = await admitted(bench, call, bodies=bodies, of=session())
+        record.decision(ALLOW, call)
+        record.message(Direction.FROM_SERVER, answer, event_id="raw-event-id", size=10)
+        record.close(status=200)
+    everything = b"\n".join(bench.raw())
+    for secret in (SESSION_ID, STATE, "raw-event-id", "secret-token", "secret-query", "secret-region"):
+        assert secret.encode() not in everything
+    # The digest of what was taken out is the same wherever the same stood, so that rounds can be followed.
+    digests = {body["params"]["requestState"] for body in _bodies(everything) if "params" in body}
+    digests |= {body["result"]["requestState"] for body in _bodies(everything) if "result" in body}
+    assert len(digests) == 1
+
+
+def _bodies(everything: bytes) -> list[dict[str, dict[str, str]]]:
+    return [line["body"] for raw in everything.splitlines() if "body" in (line := json.loads(raw))]
+
+
+@pytest.mark.parametrize(
+    ("bodies", "has_size", "has_body"), [("none", False, False), ("metadata", True, False), ("full", True, True)]
+)
+async def test_the_server_says_how_much_of_a_message_is_kept(
+    bench: Bench, bodies: str, has_size: bool, has_body: bool
+) -> None:
+    (await admitted(bench, bodies=Bodies(bodies))).close(status=200)
+    asked = bench.lines()[0]
+    assert bool(asked.bytes) is has_size
+    assert bool(bytes(asked.body)) is has_body
+    assert bool(asked.body_sha256) is has_body
+
+
+async def test_a_kept_body_is_what_was_sent_on_with_its_digest(bench: Bench) -> None:
+    (await admitted(bench, bodies=Bodies.FULL)).close(status=200)
+    asked = bench.lines()[0]
+    assert bytes(asked.body) == messages.encode(CALL)
+    assert asked.body_sha256 == sha256(messages.encode(CALL)).hexdigest()
+
+
+async def test_a_body_with_a_secret_taken_out_has_no_plain_digest(bench: Bench) -> None:
+    call = messages.request(7, "tools/call", {"name": "t", "requestState": STATE})
+    (await admitted(bench, call, bodies=Bodies.FULL)).close(status=200)
+    asked = bench.lines()[0]
+    assert asked.body_sha256 == ""
+    assert asked.body_hmac
+
+
+async def test_a_long_body_leaves_only_its_digest(bench: Bench) -> None:
+    call = messages.request(7, "tools/call", {"name": "t", "arguments": {"a": "x" * BODY_BYTES}})
+    (await admitted(bench, call, bodies=Bodies.FULL)).close(status=200)
+    asked = bench.lines()[0]
+    assert bytes(asked.body) == b""
+    assert asked.body_state == "too-long"
+    assert asked.body_sha256 == sha256(messages.encode(call)).hexdigest()
+
+
+HOSTILE = [
+    "\n{}",
+    "\r\n",
+    "\x00\x1b[2J",
+    "\x7f",
+    "\x85\x9b",
+    "\u2028\u2029",
+    "\u202e\u2066",
+    "\u200b\ufeff",
+    '"}{"',
+    "\U000e0041",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("bodies", [Bodies.METADATA, Bodies.FULL])
+async def test_nothing_from_outside_forges_a_line_or_hides_in_one(bench: Bench, text: str, bodies: Bodies) -> None:
+    params: JsonObject = {"name": f"n{text}", "arguments": {f"k{text}": text}}
+    call = messages.request(f"id{text}", "tools/call", params)
+    record = await bench.recorder.open(request(b"{}", path=f"/p{text}", agent=f"ua{text}"))
+    record.routed(server(bodies))
+    record.identified(Agent(f"a{text}", Principal(f"p{text}", "s", "apiKey", Trust.TOKEN)))
+    record.received(call)
+    record.arrived(arrival(call))
+    record.decision(Decision(Effect.DENY, None, reason=f"r{text}"), call)
+    record.dropped(Direction.FROM_SERVER, f"w{text}", messages.notification(f"m{text}"))
+    record.refused(Denied(detail=f"d{text}\ud800"), 200)
+    record.close(status=200)
+    raw = bench.raw()
+    assert len(raw) == 6
+    for line in raw:
+        STRICT.decode(line)
+        visible = line.decode().replace("→", "")
+        assert all(character.isprintable() for character in visible)
+
+
+async def test_huge_names_and_numbers_are_cut_to_size(bench: Bench) -> None:
+    call = messages.request(10**4000, "m" * 100_000, {"name": "n" * 100_000})
+    record = await bench.recorder.open(request(b"{}", path="/" + "p" * 100_000, agent="a" * 100_000))
+    record.routed(server())
+    record.identified(AGENT)
+    record.received(call)
+    record.arrived(arrival(call))
+    record.message(Direction.FROM_SERVER, messages.error(10**4000, 10**30, "x"))
+    record.refused(Denied(detail="d" * 100_000), 200)
+    record.close(status=200)
+    assert all(len(line) < 5_000 for line in bench.raw())
+    assert len(bench.lines()) == 3
+
+
+async def test_what_a_server_sends_that_cannot_be_written_still_leaves_its_line(bench: Bench) -> None:
+    record = await admitted(bench, bodies=Bodies.FULL)
+    deep: Json = "x"
+    for _ in range(5_000):
+        deep = [deep]
+    record.message(Direction.FROM_SERVER, messages.result(7, {"a": deep}))
+    record.close(status=200)
+    assert bench.lines()[1].body_state == "unencodable"
+
+
+# ------------------------------------------------------------ unknown callers
+
+
+async def _refuse(bench: Bench, peer: str) -> None:
+    record = await bench.recorder.open(request(peer=peer))
+    record.routed(server())
+    record.refused(Unauthenticated(), 401)
+    record.close(status=401)
+
+
+async def test_a_flood_of_unknown_callers_is_counted_and_told(bench: Bench) -> None:
+    for n in range(1000):
+        await _refuse(bench, f"2001:db8::{n:x}")
+    await _refuse(bench, "10.9.9.9")
+    bench.recorder.tell()
+    lines = bench.lines()
+    assert [line.type for line in lines].count("exchange") == 3 + 1
+    [told] = [line.refusals for line in lines if line.type == "conn" and line.refusals]
+    assert told.peer == "2001:db8::/64"
+    assert told.kinds == {"unauthenticated": 997}
+    assert told.first < told.last
+
+
+async def test_the_budget_begins_anew_with_each_minute(bench: Bench) -> None:
+    for _ in range(2):
+        for _ in range(10):
+            await _refuse(bench, "10.9.9.9")
+        bench.clock.now += 61 * NS
+    assert [line.type for line in bench.lines()].count("exchange") == 6
+
+
+async def test_known_agents_have_no_budget(bench: Bench) -> None:
+    for _ in range(50):
+        record = await admitted(bench)
+        record.refused(Denied(), 200)
+        record.close(status=200)
+    assert [line.type for line in bench.lines()].count("exchange") == 50
+
+
+async def test_an_unknown_path_counts_as_an_unknown_caller(bench: Bench) -> None:
+    for _ in range(10):
+        record = await bench.recorder.open(request())
+        record.refused(UnknownPath(), 404)
+        record.close(status=404)
+    assert len(bench.lines()) == 3
+
+
+# ------------------------------------------------------------ when nothing can be written
+
+
+async def test_no_record_no_exchange() -> None:
+    writer = Writer("n-b-0", [], on_failure=OnFailure.FAIL_CLOSED)
+    recorder = Recorder(writer=writer, hashing=KEYRING.digest)
+    with pytest.raises(AuditUnavailable):
+        await recorder.open(request())
+
+
+async def test_a_close_never_raises_even_when_nothing_can_be_written(bench: Bench) -> None:
+    record = await bench.recorder.open(request())
+    record.routed(server())
+    record.identified(AGENT)
+    record.received(CALL)
+    bench.writer.stop()
+    with pytest.raises(AuditUnavailable):
+        record.decision(ALLOW, CALL)
+    record.close(status=200)
