@@ -53,6 +53,7 @@ class Runtime:
         keyring: Keyring,
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
+        approvals: Approvals | None = None,
     ) -> None:
         self.health = HealthBook(clock)
         self.upstream = Client(observe=self.health.observe)
@@ -62,6 +63,7 @@ class Runtime:
         self._passage = Passage(Seals(keyring, clock), store)
         self._streams = Streams()
         self._recorder = recorder
+        self._approvals = approvals or Approvals()
         self.snapshot = snapshot
         self._gateway = self._compose(snapshot)
 
@@ -110,7 +112,7 @@ class Runtime:
             identity=identity_chain(snapshot.sources, snapshot.agents),
             policy=Policy(engine),
             inspector=Inspector(),
-            approvals=Approvals(),
+            approvals=self._approvals,
             upstream=self.upstream,
             newest=self.newest,
         )
