@@ -1,0 +1,137 @@
+"""The metrics: what a scrape shows, and that nobody can fill them."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from openmcp.telemetry.catalogue import CATALOGUE
+from openmcp.telemetry.metrics import NO_DECISION, OTHER, Metrics
+from openmcp.telemetry.reference import page
+from openmcp.telemetry.series import MAX_SERIES
+
+
+def scraped(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Return every sample as a scraper reads it: (name, labels) → value."""
+    text = generate_latest(metrics.registry).decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def labels(**values: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(values.items()))
+
+
+def end(metrics: Metrics, **changes: str) -> None:
+    named = {"tool": "create", "agent": "ci", "decision": "allow", "outcome": "ok"} | changes
+    metrics.began("github")
+    metrics.ended("github", "tools/call", **named, duration_s=0.020, upstream_s=0.019, request_bytes=300)
+
+
+def test_an_exchange_is_counted_with_its_labels() -> None:
+    metrics = Metrics()
+    end(metrics)
+    end(metrics)
+    end(metrics, decision=NO_DECISION, outcome="unauthenticated", tool=OTHER, agent=OTHER)
+    samples = scraped(metrics)
+    whole = labels(server="github", method="tools/call", tool="create", agent="ci", decision="allow", outcome="ok")
+    assert samples["openmcp_requests_total", whole] == 2
+    refused = labels(
+        server="github", method="tools/call", tool="_other", agent="_other", decision="none", outcome="unauthenticated"
+    )
+    assert samples["openmcp_requests_total", refused] == 1
+    assert samples["openmcp_inflight_exchanges", labels(server="github")] == 0
+
+
+def test_a_histogram_has_cumulative_buckets_a_sum_and_a_count() -> None:
+    metrics = Metrics()
+    end(metrics)
+    samples = scraped(metrics)
+    whole = {"server": "github", "method": "tools/call", "tool": "create"}
+    name = "openmcp_request_duration_seconds"
+    assert samples[f"{name}_bucket", labels(**whole, le="0.01")] == 0
+    assert samples[f"{name}_bucket", labels(**whole, le="0.025")] == 1
+    assert samples[f"{name}_bucket", labels(**whole, le="+Inf")] == 1
+    assert samples[f"{name}_count", labels(**whole)] == 1
+    assert samples[f"{name}_sum", labels(**whole)] == pytest.approx(0.020)
+
+
+def test_the_overhead_is_what_the_upstream_did_not_take() -> None:
+    metrics = Metrics()
+    end(metrics)
+    assert scraped(metrics)["openmcp_overhead_seconds_sum", labels(server="github")] == pytest.approx(0.001)
+
+
+def test_a_value_on_a_bound_belongs_to_its_bucket_and_a_huge_one_to_the_last() -> None:
+    metrics = Metrics()
+    metrics.message_out("github", 1024)
+    metrics.message_out("github", 10**12)
+    samples = scraped(metrics)
+    response = {"server": "github", "direction": "response"}
+    assert samples["openmcp_message_bytes_bucket", labels(**response, le="1024.0")] == 1
+    assert samples["openmcp_message_bytes_bucket", labels(**response, le="16777216.0")] == 1
+    assert samples["openmcp_message_bytes_bucket", labels(**response, le="+Inf")] == 2
+
+
+def test_invented_names_end_in_one_series() -> None:
+    metrics = Metrics()
+    for n in range(MAX_SERIES + 500):
+        metrics.decided("p", f"r{n}", effect="deny")
+        metrics.answered("s", f"http://{n}", upstream_s=0.1)
+    samples = scraped(metrics)
+    counted = {key: value for key, value in samples.items() if key[0] == "openmcp_policy_decisions_total"}
+    assert len(counted) == MAX_SERIES + 1
+    assert sum(counted.values()) == MAX_SERIES + 500
+    other = labels(server="_other", replica="_other")
+    assert samples["openmcp_upstream_duration_seconds_count", other] == 500
+
+
+def test_every_metric_is_fed_by_a_method() -> None:
+    metrics = Metrics()
+    end(metrics)
+    metrics.answered("github", "http://a", upstream_s=0.01)
+    metrics.message_out("github", 10)
+    metrics.decided("p", "r", effect="allow")
+    metrics.authenticated("corp", "ok")
+    metrics.stream_opened("github")
+    metrics.stream_closed("github")
+    metrics.upstream_up("github", "http://a", is_up=False)
+    metrics.config_loaded("file", is_ok=True)
+    metrics.config_loaded("file", is_ok=False)
+    metrics.store_operation("get", duration_s=0.0001)
+    metrics.ask_sessions(lambda: {"github": 3})
+    metrics.ask_audit(lambda: 5, lambda: {("file", "written"): 7})
+    samples = scraped(metrics)
+    for metric in CATALOGUE:
+        suffix = "_count" if metric.kind == "histogram" else ""
+        shown = [dict(key[1]) for key in samples if key[0] == metric.name + suffix]
+        assert shown, metric.name
+        assert set(shown[0]) == set(metric.labels), metric.name
+    assert samples["openmcp_sessions", labels(server="github")] == 3
+    assert samples["openmcp_audit_queue_depth", ()] == 5
+    assert samples["openmcp_audit_records_total", labels(sink="file", result="written")] == 7
+    assert samples["openmcp_config_generation", ()] == 1
+    assert samples["openmcp_upstream_up", labels(server="github", replica="http://a")] == 0
+
+
+def test_metrics_join_a_registry_that_is_given() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    assert b"openmcp_build_info{" in generate_latest(registry)
+
+
+def test_names_follow_the_rules_of_the_house() -> None:
+    for metric in CATALOGUE:
+        assert re.fullmatch(r"openmcp_[a-z_]+", metric.name)
+        assert metric.name.endswith("_total") == (metric.kind == "counter")
+        assert not {"session", "uri", "argument", "id"} & set(metric.labels)
+        assert bool(metric.buckets) == (metric.kind == "histogram")
+
+
+def test_the_reference_page_is_current(root: Path) -> None:
+    assert (root / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8") == page()
