@@ -12,42 +12,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+
+from tests.docs.pasted import Request, parsed, texts
 
 START_S = 40.0
 STOP_S = 20.0
 WAIT_S = 15.0
 COMMAND = [sys.executable, "-m", "openmcp.cli.main", "demo"]
 KEPT = "import sys; from pathlib import Path; from openmcp.cli import demo; demo.run(Path(sys.argv[1]))"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a printed curl command would send."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: Mapping[str, Any]
-
-    def calling(self, tool: str, **arguments: str) -> "Request":
-        """The same agent, another tool."""
-        params = {**self.body["params"], "name": tool, "arguments": arguments}
-        return Request(self.url, {**self.headers, "Mcp-Name": tool}, {**self.body, "params": params})
-
-    def answer(self) -> dict[str, Any]:
-        response = httpx.post(self.url, headers=self.headers, json=self.body, timeout=WAIT_S, trust_env=False)
-        assert response.status_code == 200
-        if response.headers["content-type"].startswith("text/event-stream"):
-            data = [line.removeprefix("data:") for line in response.text.splitlines() if line.startswith("data:")]
-            return dict(json.loads(data[-1]))
-        return dict(response.json())
 
 
 class Demo:
@@ -95,7 +73,7 @@ class Demo:
     def requests(self) -> list[Request]:
         """The printed curl commands, in their order."""
         joined = self.banner.replace("\\\n", " ")
-        return [_parsed(line) for line in joined.splitlines() if line.startswith("curl ")]
+        return [parsed(line) for line in joined.splitlines() if line.startswith("curl ")]
 
     @property
     def sdk_command(self) -> list[str]:
@@ -113,20 +91,6 @@ class Demo:
         return code
 
 
-def _parsed(command: str) -> Request:
-    words = iter(shlex.split(command))
-    url, headers, body = "", {}, ""
-    for word in words:
-        if word == "-H":
-            name, _, value = next(words).partition(": ")
-            headers[name] = value
-        elif word == "-d":
-            body = next(words)
-        elif word.startswith("http"):
-            url = word
-    return Request(url, headers, json.loads(body))
-
-
 @contextmanager
 def started(command: Sequence[str] = COMMAND) -> Iterator[Demo]:
     demo = Demo(command)
@@ -142,10 +106,6 @@ def started(command: Sequence[str] = COMMAND) -> Iterator[Demo]:
 def demo() -> Iterator[Demo]:
     with started() as running:
         yield running
-
-
-def texts(answer: Mapping[str, Any]) -> str:
-    return "\n".join(block["text"] for block in answer["result"]["content"])
 
 
 def is_open(port: int) -> bool:
@@ -218,8 +178,8 @@ def test_sdk_client_of_report_bot_does_not_see_what_it_may_not_use(demo: Demo) -
 def test_both_agents_share_the_notes(demo: Demo) -> None:
     support, report = demo.requests
     notes = support.url.replace("/tickets", "/notes")
-    Request(notes, support.headers, support.body).calling("note_add", text="call Dana").answer()
-    assert "call Dana" in texts(Request(notes, report.headers, report.body).calling("note_list").answer())
+    support.at(notes).calling("note_add", text="call Dana").answer()
+    assert "call Dana" in texts(report.at(notes).calling("note_list").answer())
 
 
 def test_decisions_are_in_the_audit_log_and_keys_are_not(demo: Demo) -> None:
