@@ -55,13 +55,6 @@ class Prober:
         spoken = [line.revision for line in self._lines_of(server) if line.revision is not None]
         return bool(spoken) and all(revision.era is Era.LEGACY for revision in spoken)
 
-    def is_sessionless(self, server: Server) -> bool:
-        """Whether a replica answered `initialize` without giving a session."""
-        return any(
-            line.revision is not None and line.revision.era is Era.LEGACY and line.session is None
-            for line in self._lines_of(server)
-        )
-
     async def read(self, server: Server) -> Catalogue | None:
         """Return all that the server lists, from the first replica that answers; `None` if none does."""
         for line in self._lines_of(server):

@@ -182,11 +182,13 @@ class Routing:
         if request.method not in ("GET", "DELETE"):
             raise MethodNotAllowed(headers=(("Allow", _ALLOWED),))
         revision = revisions.of(request.headers.get(headers.MCP_PROTOCOL_VERSION))
-        if revision.is_modern or self.prober.is_sessionless(server):
+        if revision.is_modern:
             raise MethodNotAllowed(headers=(("Allow", "POST"),))
         session = await self._session(request, server, agent)
         if session is None:
-            raise Malformed("Missing Mcp-Session-Id.")
+            if self.sessions.are_opened_by(server):
+                raise Malformed("Missing Mcp-Session-Id.")
+            raise MethodNotAllowed(headers=(("Allow", "POST"),))
         if request.method == "DELETE":
             return Arrival(http_method="DELETE", revision=revision, session=session, bound_to=session.replica)
         if "text/event-stream" not in request.headers.get("accept", ""):

@@ -46,6 +46,7 @@ class Sessions:
         self._keyring = keyring
         self._clock = clock
         self._cache: OrderedDict[tuple[str, str], _Cached] = OrderedDict()
+        self._openers: set[str] = set()
 
     async def find(self, server: Server, session_id: str, agent: Agent) -> Session:
         """Return the session if it lives and is the agent's own.
@@ -62,6 +63,10 @@ class Sessions:
         if now - cached.touched_at >= cached.idle_timeout_s * _TOUCH_FRACTION:
             await self._touch(server, cached)
         return session
+
+    def are_opened_by(self, server: Server) -> bool:
+        """Whether this server is known to open sessions."""
+        return server.name in self._openers
 
     def made(self, permitted: Permitted, session_id: str, *, replica: Replica, version: str) -> Session:
         """Return the session that a permitted `initialize` opened at `replica`."""
@@ -127,6 +132,7 @@ class Sessions:
         now = self._clock()
         life = self._life(server, session)
         cached = _Cached(session, version, server.affinity.idle_timeout_s, now, now + life)
+        self._openers.add(server.name)
         self._cache[server.name, session.id] = cached
         self._cache.move_to_end((server.name, session.id))
         if len(self._cache) > _CACHE_LIMIT:
