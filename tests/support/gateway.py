@@ -37,7 +37,9 @@ def document(kind: str, name: str, spec: Mapping[str, Any]) -> Document:
 def server(name: str, replicas: Iterable[str], *, is_anonymous: bool = True, **spec: Any) -> Document:
     """An `MCPServer` at `/<name>`."""
     authentication: dict[str, Any] = {"anonymous": True} if is_anonymous else {"sources": ["keys"]}
-    base = {"upstream": {"replicas": list(replicas)}, "authentication": authentication}
+    # Taking turns is the one way of balancing whose outcome a test can foretell.
+    upstream = {"replicas": list(replicas), "balance": "roundRobin"}
+    base = {"upstream": upstream, "authentication": authentication}
     return document("MCPServer", name, {**base, **spec})
 
 
@@ -109,6 +111,23 @@ class Gateway:
                 if found is not None:
                     return found
                 await asyncio.sleep(0.02)
+
+    async def reload(self, documents: Sequence[Document]) -> None:
+        """Put other resources into the configuration file, and wait until they are in force."""
+        before = self._generation()
+        (bootstrap, *_) = yaml.safe_load_all(self.config.read_text())
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(yaml.safe_dump_all([bootstrap, *documents]))
+        fresh.replace(self.config)
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            while True:
+                if self._generation() != before:
+                    return
+                await asyncio.sleep(0.02)
+
+    def _generation(self) -> int:
+        found: int = httpx.get(f"{self.admin}/readyz", timeout=2.0, trust_env=False).json()["generation"]
+        return found
 
     def is_ready(self) -> bool:
         try:
