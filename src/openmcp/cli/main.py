@@ -7,9 +7,7 @@ Exit codes: 0 done, 1 a check said no, 2 wrong usage or invalid configuration.
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 import click
 
@@ -86,18 +84,19 @@ def new(name: str, source: str) -> int:
     return command.run(name, source)
 
 
-@cli.command(short_help="Start everything on loopback, without any set-up.")
-def demo() -> int:
-    """Start everything on loopback: two MCP servers, the gateway in front, two agents with keys."""
-    try:
-        run = import_module("openmcp.cli.demo").run
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("openmcp"):
-            raise click.ClickException("the demo is not part of this build") from None
-        raise click.ClickException(
-            f"the demo needs the package `{error.name}`: install openmcp with the extra [demo]"
-        ) from None
-    return cast("int | None", run()) or 0
+@cli.command()
+@click.option(
+    "--directory", "-d", type=FILE, metavar="DIR", help="Keep the demo's files here (default: a temporary folder)."
+)
+def demo(directory: Path | None) -> int:
+    """Start everything on loopback, without any set-up.
+
+    Two MCP servers, the gateway in front of them, and two agents with keys. Prints what to
+    try. Ctrl-C ends it.
+    """
+    from openmcp.cli import demo as command
+
+    return command.run(directory)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
