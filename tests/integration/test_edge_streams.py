@@ -107,3 +107,15 @@ async def test_several_writers_of_one_stream_are_all_let_go_again() -> None:
     async with edge(handler) as worker, connected(worker) as client:
         await client.send(post())
         assert len((await client.answer()).body) == 60 * MIB
+
+
+async def test_last_answer_of_a_connection_may_be_read_slowly() -> None:
+    async def handler(request: Request, wire: Wire) -> None:
+        wire.respond(200, STREAM, b"x" * 20 * MIB)
+
+    limits = ListenerLimits(tick_s=0.02, linger_timeout_s=0.05)
+    async with edge(handler, limits) as worker, connected(worker, limit=16 * KIB) as client:
+        await client.send(post(b"{}", "Connection: close"))
+        await client.read_until(b"\r\n\r\n")
+        await asyncio.sleep(0.5)
+        assert len(await client.rest()) == 20 * MIB

@@ -97,7 +97,8 @@ class Listener:
     def identify(self, transport: asyncio.Transport) -> Source:
         """Return what a connection adds to its requests."""
         name: tuple[str, int] | None = transport.get_extra_info("peername")
-        address, port = (_plain(name[0]), name[1]) if name else ("", 0)
+        # Without the zone of a link-local address.
+        address, port = (name[0].partition("%")[0], name[1]) if name else ("", 0)
         peer = Peer(address, port, self._is_trusted(address))
         return Source(peer, self._config.name, self._public_url, self._guard.check)
 
@@ -106,12 +107,6 @@ class Listener:
             return False
         peer = ipaddress.ip_address(address)
         return any(peer in network for network in self._trusted)
-
-
-def _plain(address: str) -> str:
-    """Return the address without zone, and an IPv4 address as such where the socket is an IPv6 one."""
-    address = address.partition("%")[0]
-    return address.removeprefix("::ffff:") if "." in address else address
 
 
 def _bind(family: int, host: str, port: int) -> socket.socket:
