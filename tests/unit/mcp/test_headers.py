@@ -167,6 +167,7 @@ SCHEMA: JsonObject = {
         "limit": {"type": "integer", "x-mcp-header": "Limit"},
         "dry": {"type": "boolean", "x-mcp-header": "Dry-Run"},
         "where": {"type": "object", "properties": {"zone": {"type": "string", "x-mcp-header": "Zone"}}},
+        "anything": True,
         "plain": {"type": "string", "default": {"x-mcp-header": "No"}},
     },
 }
@@ -283,6 +284,10 @@ def test_headers_that_go_on_are_made_from_the_message() -> None:
         ("Mcp-Param-Dry-Run", "false"),
         ("mcp-param-other", "x"),
     )
+
+
+def test_modern_exchange_without_a_message_names_its_version_alone() -> None:
+    assert headers.routing_headers(None, LATEST) == (("MCP-Protocol-Version", "2026-07-28"),)
 
 
 def test_headers_that_go_on_agree_with_their_message() -> None:

@@ -105,6 +105,7 @@ MALFORMED = {
     "params lookalike kelvin": call('{"tas\u212a":{}}'),
     "params lookalike by escape": call('{"\\u004eame":"b"}'),
     "params lookalike fullwidth": call('{"ｕｒｉ":"b"}'),
+    "params lookalike in bold": call('{"\U0001d40dame":"b"}'),
     "params lookalike _META": call('{"_META":{}}'),
     "params lookalike requeststate": call('{"requeststate":"x"}'),
     "params lookalike of the envelope": call('{"Method":"x"}'),
@@ -181,9 +182,24 @@ def test_depth_is_counted_exactly_and_not_inside_strings(depth: int) -> None:
         parse(call('{"a":[' + nested + "]}"), limits)
 
 
+def test_escaped_backslash_does_not_hide_the_end_of_a_string() -> None:
+    nested = '{"a":["\\\\",' + "[" * 70 + '"\\\\"' + "]" * 70 + "]}"
+    assert json.loads(nested)["a"][0] == "\\"
+    with pytest.raises(Malformed):
+        parse(call(nested))
+
+
 def test_brackets_in_strings_count_for_nothing() -> None:
     text = json.dumps({"a": '[{"\\' * 200_000, "b": "]}"})
     assert parse(call(text)).params["b"] == "]}"
+
+
+def test_strings_and_escaped_quotes_are_no_nodes() -> None:
+    # 50 members are 49 commas and a container; the call around them is three commas and one more.
+    strings = json.dumps({f"{index}": "" for index in range(49)} | {"quotes": '",' * 2000}, separators=(",", ":"))
+    assert parse(call(strings), ParseLimits(nodes=54)).params == json.loads(strings)
+    with pytest.raises(BodyTooLarge):
+        parse(call(strings), ParseLimits(nodes=53))
 
 
 @pytest.mark.parametrize(
