@@ -1,6 +1,6 @@
 """A request of an agent as its server shall see it, and where it must go. Made by `routing/`."""
 
-from dataclasses import dataclass
+import msgspec
 
 from openmcp.mcp import methods
 from openmcp.mcp.message import Message
@@ -10,8 +10,7 @@ from openmcp.model.origin import Origin
 from openmcp.model.session import Session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked, with the gateway's own seals opened."""
 
     http_method: str

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+import msgspec
+
 from openmcp.mcp import methods
 from openmcp.mcp.message import Kind, Message
 from openmcp.model.agent import Agent
@@ -69,8 +71,7 @@ class Decision:
         return self.effect is Effect.REQUIRE_APPROVAL
 
 
-@dataclass(frozen=True, slots=True)
-class Permitted:
+class Permitted(msgspec.Struct, frozen=True):
     """The proof that something may be sent upstream; `upstream/` accepts nothing else.
 
     Made by `admit` and `own` of `gateway.py` only (an AST check keeps it so).

@@ -4,7 +4,7 @@ The engine below knows methods and subjects only; here an arrival, an answer or 
 stream is put to it.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from openmcp.errors import Denied, Dropped, Forbidden, Hidden, OpenMCPError, UnknownMethod
 from openmcp.mcp import message as messages

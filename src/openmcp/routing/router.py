@@ -43,6 +43,8 @@ class Router:
         candidates = self._by_path.get(path)
         if candidates is None:
             return None
+        if len(candidates) == 1 and not candidates[0].hosts:
+            return candidates[0]
         host = _host_name(request.headers.get("host", ""))
         named = next((server for server in candidates if host in server.hosts), None)
         return named or next((server for server in candidates if not server.hosts), None)

@@ -107,7 +107,7 @@ class Routing:
         if arrival.subject is None or arrival.method not in _USES:
             return None
         definition = await self.catalogues.resolve(server, agent, subject=arrival.subject)
-        if definition is None or not arrival.revision.is_modern or arrival.method != methods.TOOLS_CALL:
+        if definition is None or not definition.param_headers or not arrival.revision.is_modern:
             return definition
         try:
             _check_params(request, arrival, definition)
