@@ -181,10 +181,12 @@ async def test_modern_request_without_its_meta_is_refused(guarded: Guarded) -> N
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
 
 
-async def test_modern_reply_is_refused(guarded: Guarded) -> None:
+async def test_reply_in_the_modern_era_goes_nowhere(guarded: Guarded) -> None:
+    marker = new_tag("reply")
     async with browser({"MCP-Protocol-Version": MODERN}) as http:
-        answer = await http.post(guarded.open, json={"jsonrpc": "2.0", "id": 1, "result": {}})
+        answer = await http.post(guarded.open, json={"jsonrpc": "2.0", "id": marker, "result": {}})
     assert answer.status_code in (202, 400)
+    assert not await guarded.reached(marker)
 
 
 # ---------------------------------------------------------------- where it goes, and who sends it

@@ -139,9 +139,8 @@ async def test_modern_era_knows_only_post(site: Site, method: str) -> None:
         assert "POST" in answer.headers["allow"]
 
 
-async def test_filtered_lists_are_private_and_short_lived(proxied: Site) -> None:
+async def test_lists_are_not_kept_longer_than_a_rule_may_take_to_change_them(proxied: Site) -> None:
+    """The server says ten minutes."""
     headers, body = modern("tools/list")
     async with browser(headers) as http:
-        found = answer_of(await http.post(proxied.url, json=body))["result"]
-        assert found["ttlMs"] <= 60_000
-        assert found["cacheScope"] in ("private", "public")
+        assert answer_of(await http.post(proxied.url, json=body))["result"]["ttlMs"] <= 60_000
