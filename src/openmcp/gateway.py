@@ -99,8 +99,8 @@ class Gateway:
 
     async def _forward(self, permitted: Permitted, responder: Responder, record: Record) -> None:
         """Send what is permitted, and pass on what comes back: one body, or a stream event by event."""
+        await record.sending()  # Nothing goes upstream that is not on record.
         responder.sending(permitted)
-        record.sending()
         async with self.upstream.send(permitted, self.routing.candidates(permitted)) as reply:
             record.answered(reply.replica, reply.status)
             if verdict.ends_session(permitted, reply):
@@ -130,6 +130,7 @@ class Gateway:
     async def _return(self, message: Message, permitted: Permitted, replica: Replica, record: Record) -> Message | None:
         """Return what the agent may see of a server's message; `None` if nothing."""
         record.message(Direction.FROM_SERVER, message)
+        await record.kept()
         newest = self.newest()
         try:
             expected = self.routing.expect(message, permitted)

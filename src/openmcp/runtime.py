@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 
 from openmcp.approvals.approvals import Approvals
+from openmcp.audit.meter import Meter
 from openmcp.audit.recorder import Recorder
+from openmcp.audit.writer import Writer
 from openmcp.config.snapshot import Snapshot
 from openmcp.errors import UpstreamBroken
 from openmcp.gateway import Gateway, own
@@ -38,6 +40,7 @@ from openmcp.routing.sessions import Sessions
 from openmcp.routing.streams import Streams
 from openmcp.state.sealing import Keyring
 from openmcp.state.store import Store
+from openmcp.telemetry.metrics import Metrics
 from openmcp.upstream import verdict
 from openmcp.upstream.client import Client
 
@@ -51,7 +54,8 @@ class Runtime:
         *,
         store: Store,
         keyring: Keyring,
-        recorder: Recorder,
+        writer: Writer,
+        metrics: Metrics,
         clock: Callable[[], float] = time.time,
         approvals: Approvals | None = None,
     ) -> None:
@@ -62,7 +66,8 @@ class Runtime:
         self.sessions = Sessions(store, keyring, clock)
         self._passage = Passage(Seals(keyring, clock), store)
         self._streams = Streams()
-        self._recorder = recorder
+        self.recorder = Recorder(writer=writer, hashing=keyring.digest)
+        self.recorder.observe(Meter(metrics, lambda server, subject: subject in self.catalogues.of(server).definitions))
         self._approvals = approvals or Approvals()
         self.snapshot = snapshot
         self._gateway = self._compose(snapshot)
@@ -89,7 +94,8 @@ class Runtime:
         self.start()
 
     async def close(self) -> None:
-        """Stop probing and close all connections to servers."""
+        """Stop probing, close all connections to servers, and tell what was only counted."""
+        self.recorder.tell()
         await self.prober.stop()
         await self.upstream.close()
 
@@ -107,7 +113,7 @@ class Runtime:
         self._streams.limit = snapshot.gateway.limits.streams_per_principal
         return Gateway(
             limits=ParseLimits(depth=snapshot.gateway.limits.json_depth),
-            recorder=self._recorder,
+            recorder=self.recorder,
             routing=routing,
             identity=identity_chain(snapshot.sources, snapshot.agents),
             policy=Policy(engine),

@@ -9,14 +9,16 @@ server, a secret in the evidence.
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from prometheus_client import CollectorRegistry
+
 from openmcp.approvals.approvals import Approvals
-from openmcp.audit.recorder import Recorder
 from openmcp.audit.sinks.base import AuditSink
 from openmcp.audit.writer import Durability, Writer
 from openmcp.config import snapshot, values
@@ -28,6 +30,8 @@ from openmcp.runtime import Runtime
 from openmcp.state.memory import MemoryStore
 from openmcp.state.sealing import Keyring
 from openmcp.state.store import Store
+from openmcp.telemetry.metrics import Metrics
+from openmcp.telemetry.metrics import Metrics
 from tests.conversation.agent import LEGACY, MODERN, Agent, Call
 from tests.conversation.replica import WAIT_S, Body, Offers, Replica
 
@@ -37,6 +41,7 @@ CANARY = "canary"
 KEYRING = Keyring(sealing=(b"s" * 32,), hashing=b"h" * 32)
 ERAS = ("legacy", "modern")
 Given: TypeAlias = RuleSpec | PolicySpec
+_GIVEN = re.compile(r'(?:^id: |"requestState":")([^"\n]+)', re.MULTILINE)
 
 
 def key_of(agent: str) -> str:
@@ -133,7 +138,6 @@ class Site:
         self.revision = 1
         self.sink = MemorySink()
         self.writer = Writer("test", [self.sink], durability=Durability.BATCH)
-        self.recorder = Recorder(writer=self.writer, hashing=KEYRING.digest)
         self.given = tuple(given)
         self.runtime: Runtime
 
@@ -255,8 +259,9 @@ class Site:
             assert secret not in evidence, "a sealed value is in the evidence"
 
     def _sealed(self) -> set[str]:
-        """The session ids, event ids and states that agents were given."""
-        return {call.headers["mcp-session-id"] for agent in self.agents for call in agent.calls if call.headers.get("mcp-session-id")}
+        """The event ids and states that agents were given; session ids are the server's and hold the canary."""
+        bodies = [call.body.decode() for agent in self.agents for call in agent.calls]
+        return {secret for body in bodies for secret in _GIVEN.findall(body)}
 
 
 @asynccontextmanager
@@ -278,7 +283,13 @@ async def site_of(
         site.writer.start()
         parts.push_async_callback(asyncio.to_thread, site.writer.stop)
         site.runtime = Runtime(
-            site.snapshot(), store=store, keyring=KEYRING, recorder=site.recorder, clock=site.clock, approvals=approvals
+            site.snapshot(),
+            store=store,
+            keyring=KEYRING,
+            writer=site.writer,
+            metrics=Metrics(),
+            clock=site.clock,
+            approvals=approvals,
         )
         parts.push_async_callback(site.runtime.close)
         try:

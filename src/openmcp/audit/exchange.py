@@ -8,25 +8,29 @@ session ids and event ids are keyed digests.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from openmcp.audit.bodies import BodyLine
 from openmcp.audit.flows import Flows
 from openmcp.audit.parts import (
     DETAIL_CHARS,
-    NAME_CHARS,
     SHORT_CHARS,
     Ids,
     Parts,
+    Pieces,
     agent_part,
     decision_part,
     encoded,
-    http_part,
-    short_id,
+    http_key,
+    http_piece,
+    mcp_key,
+    mcp_piece,
+    mcp_start,
+    outcome_piece,
 )
-from openmcp.audit.record import AgentPart, Direction, McpPart, OutcomePart, StreamPart, TimingPart
+from openmcp.audit.record import AgentPart, Direction, OutcomePart, StreamPart, TimingPart, encode
 from openmcp.audit.refusals import Refusals
-from openmcp.audit.writer import Rank, Writer
+from openmcp.audit.writer import Durability, Rank, Writer
 from openmcp.errors import AuditUnavailable, InvalidParams, OpenMCPError
 from openmcp.mcp import methods
 from openmcp.mcp.message import Id, Kind, Message
@@ -45,7 +49,20 @@ _HEADS: Final = {
 _STREAM_HEADS: Final = {d: f'{{"dir":"{d.value}","type":"stream",'.encode() for d in Direction}
 _DECISION_HEAD: Final = b'{"type":"decision",'
 _END_HEAD: Final = b'{"type":"exchange",'
+_ALL_STEPS: Final = (
+    b'{"received":%d,"authn":%d,"policy":%d,"upstreamSent":%d,"upstreamFirst":%d,"upstreamLast":%d,"sent":%d}'
+)
 _OURSELVES: Final = encoded(AgentPart(name="gateway", id="gateway", method="own"))
+
+
+class Observer(Protocol):
+    """Is told of each exchange as it goes, for numbers. Must not raise."""
+
+    def began(self, server: Server) -> None:
+        """An exchange has found its server."""
+
+    def ended(self, record: "Record") -> None:
+        """An exchange is over; not called for what found no server."""
 
 
 class Desk:
@@ -62,6 +79,12 @@ class Desk:
         self.ids = Ids()
         self.agents = Parts(agent_part)
         self.decisions = Parts(decision_part)
+        self.servers: Parts[Server] = Parts(lambda server: server.name)
+        self.replicas: Parts[Replica] = Parts(lambda replica: replica.url)
+        self.requests = Pieces(http_piece)
+        self.messages = Pieces(mcp_start)
+        self.outcomes = Pieces(outcome_piece)
+        self.observer: Observer | None = None
 
 
 class Record:
@@ -79,6 +102,7 @@ class Record:
     _session = ""
     _flow = ""
     _replica = b""
+    _replica_url = ""
     _asked: Message | None = None
     """The request, until its line can name flow and session."""
 
@@ -95,6 +119,10 @@ class Record:
     """Members that every line has; made again when one of them changes."""
 
     _seq = 0
+    agent: Agent | None = None
+    decided: Decision | None = None
+    """What policy said of the request."""
+
     _status = _upstream_status = 0
     _jsonrpc: int | None = None
     _is_error: bool | None = None
@@ -117,10 +145,13 @@ class Record:
 
     def routed(self, server: Server) -> None:
         """Which server stands behind the path."""
+        if self._server is None and self._desk.observer is not None and self._request is not None:
+            self._desk.observer.began(server)
         self._server, self._shared = server, b""
 
     def identified(self, agent: Agent) -> None:
         """Who asks."""
+        self.agent = agent
         self._agent, self._shared = self._desk.agents.of(agent), b""
         self._binding = agent.principal.binding
         self._authn = self._desk.clock_ns()
@@ -149,13 +180,17 @@ class Record:
             self._session = self._flow = self._desk.flows.digest(raw)
             self._shared, self._request_mcp = b"", None
 
-    def sending(self) -> None:
-        """The request goes to the upstream side now."""
+    async def sending(self) -> None:
+        """The request goes to the upstream side as soon as its lines are kept. Raises: AuditUnavailable."""
+        writer = self._desk.writer
+        if not writer.has_room or writer.durability is not Durability.ASYNC:
+            await self.kept()
         self._sent = self._desk.clock_ns()
 
     def answered(self, replica: Replica, status: int) -> None:
         """The head of a replica's answer has come."""
-        self._replica = b'"replica":%b,' % encoded(replica.url)
+        self._replica = b'"replica":%b,' % self._desk.replicas.of(replica)
+        self._replica_url = replica.url
         self._upstream_status = status
         self._first = self._last = self._desk.clock_ns()
 
@@ -182,7 +217,7 @@ class Record:
             self._judge(message)
             own = b'%b"mcp":%b' % (self._parent, self._request_mcp or self._describe())
         else:
-            own = b'"mcp":%b' % encoded(self._mcp(message.method, None, message.id))
+            own = b'"mcp":%b' % self._mcp(message.method, None, message.id)
         if event_id is not None:
             event = self._desk.flows.secret("audit-event", event_id.encode())
             own = b'%b,"stream":%b' % (own, encoded(StreamPart(event=event)))
@@ -194,18 +229,19 @@ class Record:
         if message is None:
             self._desk.writer.append(self._line(_STREAM_HEADS[direction], own) + b"}", Rank.MESSAGE)
             return
-        mcp = encoded(self._mcp(message.method, None, message.id))
+        mcp = self._mcp(message.method, None, message.id)
         self._write(direction, message, own=b'"mcp":%b,%b' % (mcp, own), size=0)
 
     def decision(self, decision: Decision, message: Message | None) -> str:
         """What policy said of the message; return the decision's id, which the agent may be told."""
         if not self._policy:
             self._policy = self._desk.clock_ns()
+        self.decided = decision
         part = self._desk.decisions.of(decision)
         if message is None or message.id == self._request_id:
             own = b'%b"mcp":%b,"decision":%b' % (self._parent, self._request_mcp or self._describe(), part)
         else:
-            own = b'"mcp":%b,"decision":%b' % (encoded(self._mcp(message.method, None, message.id)), part)
+            own = b'"mcp":%b,"decision":%b' % (self._mcp(message.method, None, message.id), part)
         self._desk.writer.append(self._line(_DECISION_HEAD, own) + b"}", Rank.DECISION)
         return f"{self.id}.{self._seq}"
 
@@ -218,8 +254,11 @@ class Record:
         if self._is_closed:
             return
         self._is_closed = True
+        self._status = status or self._status
+        if self._desk.observer is not None and self._server is not None and self._request is not None:
+            self._desk.observer.ended(self)
         if replica is not None and not self._replica:
-            self._replica = b'"replica":%b,' % encoded(replica.url)
+            self._replica = b'"replica":%b,' % self._desk.replicas.of(replica)
         if self._is_only_counted():
             return
         try:
@@ -231,25 +270,56 @@ class Record:
             pass
         own = b'"mcp":%b,"timing":%b,"outcome":%b' % (
             self._request_mcp or self._describe(),
-            encoded(self._timing()),
-            encoded(self._outcome(status or self._status)),
+            self._timing(),
+            self._outcome(status or self._status),
         )
         self._desk.writer.append(self._line(_END_HEAD, own) + b"}", Rank.END)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether more lines of a long stream may be written without waiting."""
-        return self._desk.writer.has_room
+    async def kept(self) -> None:
+        """Wait until the lines so far count as kept (`audit.durability`), and there is room for more.
 
-    async def room(self) -> None:
-        """Wait until more lines may be written. Raises: AuditUnavailable."""
-        await self._desk.writer.room()
-
-    async def settled(self) -> None:
-        """Wait until all lines so far count as written (`audit.durability`). Raises: AuditUnavailable."""
-        await self._desk.writer.settled()
+        Raises: AuditUnavailable.
+        """
+        writer = self._desk.writer
+        if not writer.has_room:
+            await writer.room()
+        await writer.settled()
 
     # ------------------------------------------------------------ for metrics
+
+    @property
+    def server(self) -> Server | None:
+        """The server, once it is known."""
+        return self._server
+
+    @property
+    def method(self) -> str:
+        """The method that was asked for; empty for GET, DELETE and what could not be read."""
+        return self._method
+
+    @property
+    def name(self) -> str | None:
+        """The tool, prompt or resource that was named."""
+        return self._name
+
+    @property
+    def outcome(self) -> str:
+        """`ok`, `tool-error`, `interrupted`, or the kind of refusal or failure."""
+        if self._refusal is not None:
+            return self._refusal.kind
+        if self._is_error:
+            return "tool-error"
+        return "ok" if self._status else "interrupted"
+
+    @property
+    def request_bytes(self) -> int:
+        """Length of the request's body."""
+        return len(self._request.body) if self._request is not None else 0
+
+    @property
+    def replica(self) -> str:
+        """URL of the replica that answered; empty if none did."""
+        return self._replica_url
 
     @property
     def duration_s(self) -> float:
@@ -270,13 +340,12 @@ class Record:
         self._parent = b'"parent":"%b.%d",' % (self._id, self._seq + 1)
         self._write(direction, message, own=own, size=len(self._request.body) if self._request is not None else 0)
 
-    def _mcp(self, method: str, name: str | None, id: Id | None) -> McpPart:
-        if len(method) > SHORT_CHARS or (name is not None and len(name) > NAME_CHARS):
-            method, name = method[:SHORT_CHARS], name and name[:NAME_CHARS]
-        return McpPart(method=method, name=name, version=self._version, id=short_id(id), session=self._session)
+    def _mcp(self, method: str, name: str | None, id: Id | None) -> bytes:
+        key = mcp_key(method, name, version=self._version, session=self._session)
+        return mcp_piece(self._desk.messages[key], id)
 
     def _describe(self) -> bytes:
-        self._request_mcp = mcp = encoded(self._mcp(self._method, self._name, self._request_id))
+        self._request_mcp = mcp = self._mcp(self._method, self._name, self._request_id)
         return mcp
 
     def _write(self, direction: Direction, message: Message, *, own: bytes, size: int) -> None:
@@ -295,7 +364,7 @@ class Record:
         self._seq = seq = self._seq + 1
         now = self._desk.clock_ns()
         if seq == 1 and self._request is not None:
-            own = b'"http":%b,%b' % (encoded(http_part(self._request)), own)
+            own = b'"http":%b,%b' % (self._desk.requests[http_key(self._request)], own)
         shared = self._shared or self._share(now, is_last=head is _END_HEAD)
         return b'%b"id":"%b.%d","ts":%d,"exchangeSeq":%d,%b%b%b' % (
             head,
@@ -316,7 +385,7 @@ class Record:
         if self._agent:
             shared += b'"agent":%b,' % self._agent
         if self._server is not None:
-            shared += b'"server":%b,' % encoded(self._server.name)
+            shared += b'"server":%b,' % self._desk.servers.of(self._server)
         if flow:
             self._shared = shared
         return shared
@@ -349,31 +418,44 @@ class Record:
             return False
         return not self._desk.refusals.admits(request.peer.address, refusal.kind, now_ns=self._desk.clock_ns())
 
-    def _timing(self) -> TimingPart:
-        start = self._received
-        return TimingPart(
-            received=start,
-            authn=(self._authn - start) // 1000 if self._authn else None,
-            policy=(self._policy - start) // 1000 if self._policy else None,
-            upstream_sent=(self._sent - start) // 1000 if self._sent else None,
-            upstream_first=(self._first - start) // 1000 if self._first else None,
-            upstream_last=(self._last - start) // 1000 if self._last else None,
-            sent=(self._desk.clock_ns() - start) // 1000,
+    def _timing(self) -> bytes:
+        start, end = self._received, self._desk.clock_ns()
+        authn, policy, sent, first, last = self._authn, self._policy, self._sent, self._first, self._last
+        if authn and policy and sent and first and last:
+            # The common case, without a struct.
+            return _ALL_STEPS % (
+                start,
+                (authn - start) // 1000,
+                (policy - start) // 1000,
+                (sent - start) // 1000,
+                (first - start) // 1000,
+                (last - start) // 1000,
+                (end - start) // 1000,
+            )
+        return encode(
+            TimingPart(
+                received=start,
+                authn=(authn - start) // 1000 if authn else None,
+                policy=(policy - start) // 1000 if policy else None,
+                upstream_sent=(sent - start) // 1000 if sent else None,
+                upstream_first=(first - start) // 1000 if first else None,
+                upstream_last=(last - start) // 1000 if last else None,
+                sent=(end - start) // 1000,
+            )
         )
 
-    def _outcome(self, status: int) -> OutcomePart:
+    def _outcome(self, status: int) -> bytes:
         refusal = self._refusal
         if refusal is None:
-            kind = "ok" if status else "interrupted"
-            return OutcomePart(
-                http=status, upstream=self._upstream_status, jsonrpc=self._jsonrpc, is_error=self._is_error, kind=kind
+            return self._desk.outcomes[status, self._upstream_status, self._jsonrpc, self._is_error]
+        return encoded(
+            OutcomePart(
+                http=status,
+                upstream=self._upstream_status,
+                jsonrpc=refusal.code,
+                kind=refusal.kind,
+                detail=text(refusal.detail, DETAIL_CHARS),
             )
-        return OutcomePart(
-            http=status,
-            upstream=self._upstream_status,
-            jsonrpc=refusal.code,
-            kind=refusal.kind,
-            detail=text(refusal.detail, DETAIL_CHARS),
         )
 
 

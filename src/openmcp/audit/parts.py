@@ -2,9 +2,9 @@
 
 import random
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
-from openmcp.audit.record import AgentPart, DecisionPart, HttpPart, encode
+from openmcp.audit.record import AgentPart, DecisionPart, HttpPart, McpPart, OutcomePart, encode
 from openmcp.mcp.message import Id
 from openmcp.model.agent import Agent
 from openmcp.model.decision import Decision
@@ -17,7 +17,12 @@ DETAIL_CHARS: Final = 500
 _MATCHED: Final = 64
 _CACHED: Final = 4096
 
+# Integers that every reader of JSON takes for themselves.
+_LEAST: Final = -(2**53)
+_MOST: Final = 2**53
+
 NounT = TypeVar("NounT")
+KeyT = TypeVar("KeyT")
 
 
 class Ids:
@@ -51,7 +56,9 @@ class Ids:
 
 def encoded(part: object) -> bytes:
     """Return a part as JSON that cannot forge a line."""
-    return json_line(encode(part))
+    piece = encode(part)
+    # Nearly always true, and the encoder writes no raw newline: the slow way is for the rest.
+    return piece if piece.isascii() and 0x7F not in piece else json_line(piece)
 
 
 class Parts(Generic[NounT]):
@@ -72,6 +79,21 @@ class Parts(Generic[NounT]):
         raw = encoded(self._make(value))
         self._known[id(value)] = (value, raw)
         return raw
+
+
+class Pieces(dict[KeyT, bytes]):
+    """Encodes each value once, by equality: what comes in with requests repeats, but as new objects."""
+
+    def __init__(self, make: Callable[[KeyT], bytes]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: KeyT) -> bytes:
+        # Senders choose some of the keys; the caller has cut them to size.
+        if len(self) >= _CACHED:
+            self.clear()
+        piece = self[key] = self._make(key)
+        return piece
 
 
 def agent_part(agent: Agent) -> AgentPart:
@@ -102,23 +124,65 @@ def decision_part(decision: Decision) -> DecisionPart:
     )
 
 
-def http_part(request: Request) -> HttpPart:
-    """Return the request without anything that could be a secret: no query, no header but the user agent."""
-    return HttpPart(
-        method=text(request.method, SHORT_CHARS),
-        path=text(request.path, NAME_CHARS),
-        version=request.http_version,
-        peer=request.peer.address,
-        listener=request.listener,
-        user_agent=text(request.headers.get("user-agent", ""), SHORT_CHARS),
+HttpKey: TypeAlias = tuple[str, str, str, str, str, str]
+
+
+def http_key(request: Request) -> HttpKey:
+    """Return what is told of a request, without anything that could be a secret: no query, one header."""
+    agent = request.headers.get("user-agent", "")[:SHORT_CHARS]
+    path = request.path[:NAME_CHARS]
+    return request.method[:SHORT_CHARS], path, request.http_version, request.peer.address, request.listener, agent
+
+
+def http_piece(key: HttpKey) -> bytes:
+    """Return the request as it stands in a line."""
+    method, path, version, peer, listener, agent = key
+    return encoded(
+        HttpPart(
+            method=text(method),
+            path=text(path, NAME_CHARS),
+            version=version,
+            peer=peer,
+            listener=listener,
+            user_agent=text(agent),
+        )
     )
 
 
-def short_id(value: Id | None) -> Id | None:
-    """Return a JSON-RPC id that fits a line; its sender chose it."""
-    if isinstance(value, str):
-        return value if len(value) <= SHORT_CHARS else text(value, SHORT_CHARS)
-    if value is None or -(2**53) <= value <= 2**53:
-        return value
-    # Read by tools that know 64 bits at best.
-    return f"{value:x}"[:SHORT_CHARS]
+McpKey: TypeAlias = tuple[str, str | None, str, str]
+
+
+def mcp_key(method: str, name: str | None, *, version: str, session: str) -> McpKey:
+    """Return what is told of a message beside its id, which never repeats."""
+    return method[:SHORT_CHARS], name[:NAME_CHARS] if name is not None else None, version, session
+
+
+def mcp_start(key: McpKey) -> bytes:
+    """Return the beginning of the message's part, up to where `mcp_piece` goes on."""
+    method, name, version, session = key
+    piece = encoded(McpPart(method=method, name=name, version=version, session=session))
+    return piece[:-1] + b"," if len(piece) > 2 else piece[:-1]
+
+
+def mcp_piece(start: bytes, id: Id | None) -> bytes:
+    """Return the message's part as it stands in a line."""
+    if id is None:
+        return start[:-1] + b"}" if len(start) > 1 else b"{}"
+    if isinstance(id, int) and _LEAST <= id <= _MOST:
+        return b'%b"id":%d}' % (start, id)
+    return b'%b"id":%b}' % (start, encoded(_short(id)))
+
+
+OutcomeKey: TypeAlias = tuple[int, int, int | None, bool | None]
+
+
+def outcome_piece(key: OutcomeKey) -> bytes:
+    """Return the outcome of an exchange that was not refused."""
+    http, upstream, jsonrpc, is_error = key
+    kind = "ok" if http else "interrupted"
+    return encoded(OutcomePart(http=http, upstream=upstream, jsonrpc=jsonrpc, is_error=is_error, kind=kind))
+
+
+def _short(id: Id) -> str:
+    """Return an id that fits a line; its sender chose it, and readers of the log know 64 bits at best."""
+    return id[:SHORT_CHARS] if isinstance(id, str) else f"{id:x}"[:SHORT_CHARS]

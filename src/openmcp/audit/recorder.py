@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from openmcp.audit.exchange import Desk, Record
+from openmcp.audit.exchange import Desk, Observer, Record
 from openmcp.audit.parts import encoded
 from openmcp.audit.record import Direction, Line, RefusalsPart
 from openmcp.audit.refusals import Refusals
@@ -17,7 +17,7 @@ from openmcp.audit.writer import Rank, Writer
 from openmcp.model.http import Request
 from openmcp.model.server import Server
 
-__all__ = ["Direction", "Record", "Recorder"]
+__all__ = ["Direction", "Observer", "Record", "Recorder"]
 
 _TELL_S: Final = 60.0
 
@@ -39,6 +39,10 @@ class Recorder:
         self._node = node
         self._desk = Desk(writer, hashing, clock_ns=clock_ns, refusals=refusals or Refusals())
         self._flush: asyncio.TimerHandle | None = None
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of every exchange from now on."""
+        self._desk.observer = observer
 
     def __repr__(self) -> str:
         return f"Recorder({self._node!r}, {self._writer.name!r})"

@@ -15,6 +15,7 @@ from openmcp.errors import (
     Malformed,
     MethodNotAllowed,
     NotAcceptable,
+    OutcomeUnknown,
     UnknownMethod,
     UnsupportedMedia,
     UpstreamBroken,
@@ -75,8 +76,10 @@ class Routing:
         revision = revisions.of(request.headers.get(headers.MCP_PROTOCOL_VERSION))
         headers.check_envelope(request.headers, message, revision)
         known = methods.lookup(message.method)
-        if known is not None and not known.is_sent_by(methods.Sender.AGENT, revision.era):
-            raise UnknownMethod(detail=f"{message.method} is not an agent's method in {revision.version}")
+        # A request under a notification's name, or the other way round, is not what the rules about it were made for.
+        is_odd = known is not None and known.is_notification is not (message.kind is Kind.NOTIFICATION)
+        if is_odd or (known is not None and not known.is_sent_by(methods.Sender.AGENT, revision.era)):
+            raise UnknownMethod(detail=f"{message.method} is not an agent's {message.kind.value} in {revision.version}")
         if message.method == methods.SERVER_DISCOVER and self.prober.is_legacy_only(server):
             raise LegacyOnly
         session = None
@@ -136,8 +139,11 @@ class Routing:
     ) -> str | None:
         """Bind the session that a successful `initialize` opened; return its id for the agent, `None` if there is none.
 
-        Raises: UpstreamBroken if the id cannot be used, or the revision is none of ours; StoreUnavailable.
+        Raises: UpstreamBroken if the id cannot be used, or the revision is none of ours; OutcomeUnknown if a request
+        has got no answer of its own; StoreUnavailable.
         """
+        if message is None and permitted.is_request:
+            raise OutcomeUnknown(detail=f"{replica.url} answered another request than it was asked")
         if not permitted.is_opening or permitted.agent is None or message is None or message.kind is not Kind.RESULT:
             return None
         version = message.result.get("protocolVersion") if message.result is not None else None

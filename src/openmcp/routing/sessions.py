@@ -6,7 +6,7 @@ is learned only from a successful `initialize`, belongs to the principal that op
 it, and is never moved to another replica.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 import msgspec
@@ -100,8 +100,9 @@ class Sessions:
         self._cache.pop((server.name, session.id), None)
         await self._store.delete(keys.SESSIONS, self._key(server, session.id))
 
-    def __len__(self) -> int:
-        return len(self._cache)
+    def count(self) -> Counter[str]:
+        """Return how many sessions this process knows, by server."""
+        return Counter(server for server, _ in tuple(self._cache))
 
     async def _load(self, server: Server, session_id: str) -> _Cached:
         self._cache.pop((server.name, session_id), None)

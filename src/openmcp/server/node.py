@@ -10,15 +10,13 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from openmcp.audit.opening import make_writer
-from openmcp.audit.recorder import Recorder
+from openmcp.audit.writer import Writer
 from openmcp.config.loader import Loaded
 from openmcp.config.snapshot import GatewaySettings, Listener, Snapshot, StateSettings
 from openmcp.config.source import ConfigSource
@@ -33,8 +31,13 @@ from openmcp.server.worker import run as run_loop
 from openmcp.state.opening import make_store
 from openmcp.state.sealing import Keyring, load_or_make
 from openmcp.state.store import Store
+from openmcp.telemetry import logs
+from openmcp.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+_SOURCE = "file"
+"""Label of the one configuration source there is."""
 
 OnReady = Callable[["Node"], None]
 
@@ -45,8 +48,12 @@ def run(paths: Sequence[Path], *, on_ready: OnReady | None = None) -> None:
     Raises: Misconfigured with every fault, before anything was opened; AuditUnavailable, StoreUnavailable; OSError
     if an address cannot be bound.
     """
+    logs.set_up()
     source = FileSource(paths, env=os.environ)
-    run_loop(_serve(source, source.load(), on_ready))
+    loaded = source.load()
+    for warning in loaded.warnings:
+        log.warning("configuration-warning", extra={"place": warning.place, "why": warning.text})
+    run_loop(_serve(source, loaded, on_ready))
 
 
 async def _serve(source: ConfigSource, loaded: Loaded, on_ready: OnReady | None) -> None:
@@ -57,7 +64,7 @@ async def _serve(source: ConfigSource, loaded: Loaded, on_ready: OnReady | None)
 
 
 @asynccontextmanager
-async def running(source: ConfigSource, loaded: Loaded) -> AsyncIterator["Node"]:
+async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node", None]:
     """Start the parts in their order, and end them in the reverse one, however far the start came."""
     settings = loaded.snapshot.gateway
     keyring = _keyring(settings)
@@ -68,8 +75,9 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncIterator["Node"]
         writer = make_writer(settings.audit, name=f"{socket.gethostname()}-{secrets.token_hex(4)}-0")
         writer.start()
         parts.push_async_callback(asyncio.to_thread, writer.stop)
-        recorder = Recorder(writer=writer, hashing=keyring.digest)
-        runtime = Runtime(loaded.snapshot, store=store, keyring=keyring, recorder=recorder)
+        metrics = Metrics()
+        metrics.ask_audit(lambda: writer.depth, writer.counts)
+        runtime = Runtime(loaded.snapshot, store=store, keyring=keyring, writer=writer, metrics=metrics)
         parts.push_async_callback(runtime.close)
         worker = Worker(
             [_listener(listener) for listener in settings.listeners],
@@ -78,8 +86,8 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncIterator["Node"]
             drain_timeout_s=settings.limits.drain_timeout_s,
             on_hangup=writer.reopen,
         )
-        node = Node(runtime, worker)
-        node.admin = Admin(settings.admin.host, settings.admin.port, CollectorRegistry(), node.readiness)
+        node = Node(runtime, worker, writer, metrics=metrics)
+        node.admin = Admin(settings.admin.host, settings.admin.port, metrics.registry, node.readiness)
         node.admin.start()
         parts.callback(node.admin.stop)
         await worker.start()
@@ -94,9 +102,13 @@ class Node:
 
     admin: Admin
 
-    def __init__(self, runtime: Runtime, worker: Worker) -> None:
+    def __init__(self, runtime: Runtime, worker: Worker, writer: Writer, *, metrics: Metrics) -> None:
         self.runtime = runtime
         self.worker = worker
+        self._writer = writer
+        self._metrics = metrics
+        metrics.config_loaded(_SOURCE, is_ok=True)
+        metrics.ask_sessions(runtime.sessions.count)
         self.generation = 1
         """How many configurations were in force so far."""
 
@@ -117,13 +129,17 @@ class Node:
         }
         if self._fault:
             details["configurationFault"] = self._fault
-        return self.worker.is_ready, details
+        faults = self._writer.faults
+        if faults:
+            details["auditFaults"] = faults
+        return self.worker.is_ready and not faults, details
 
     async def follow(self, source: ConfigSource) -> None:
         """Put every valid change of the configuration in force; a faulty one changes nothing."""
         async for outcome in source.changes():
             if isinstance(outcome, Misconfigured):
                 self._fault = str(outcome)
+                self._metrics.config_loaded(_SOURCE, is_ok=False)
                 log.error("configuration-refused", extra={"faults": [str(fault) for fault in outcome.faults]})
                 continue
             self._fault = ""
@@ -135,6 +151,7 @@ class Node:
             self._fault = "GatewayConfig has changed: its listeners, dataDir, state, keys and audit need a restart"
             log.warning("restart-needed", extra={"why": self._fault})
         self.runtime.swap(snapshot)
+        self._metrics.config_loaded(_SOURCE, is_ok=True)
         log.info("configuration-loaded", extra={"revision": snapshot.revision})
 
 

@@ -147,7 +147,7 @@ async def admitted(
 async def test_a_call_leaves_the_question_the_decision_the_answer_and_the_end(bench: Bench) -> None:
     record = await admitted(bench, of=session())
     decision = record.decision(ALLOW, CALL)
-    record.sending()
+    await record.sending()
     record.answered(REPLICA, 200)
     record.message(Direction.FROM_SERVER, ANSWER, size=99)
     record.close(status=200)
@@ -193,7 +193,7 @@ async def test_the_end_tells_http_json_rpc_and_tool_outcome_apart(bench: Bench) 
 async def test_the_end_tells_when_each_step_was_reached(bench: Bench) -> None:
     record = await admitted(bench)
     record.decision(ALLOW, CALL)
-    record.sending()
+    await record.sending()
     bench.clock.now += 5_000_000
     record.answered(REPLICA, 200)
     record.message(Direction.FROM_SERVER, ANSWER)
