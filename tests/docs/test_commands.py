@@ -21,15 +21,20 @@ TARGETS = set(re.findall(r"^([a-z-]+):", (pages.ROOT / "Makefile").read_text(), 
 RUN_S = 30.0
 
 
+def resolved(arguments: list[str]) -> tuple[click.Context, list[str]]:
+    """The command that the words name, and the words behind it. Raises: click.UsageError if there is none."""
+    context = click.Context(cli, info_name="openmcp")
+    while isinstance(context.command, click.Group) and arguments:
+        name, found, arguments = context.command.resolve_command(context, arguments)
+        assert found is not None
+        context = click.Context(found, parent=context, info_name=name)
+    return context, arguments
+
+
 def check_openmcp(arguments: list[str]) -> None:
     """Raises: click.UsageError if there is no such command or option."""
-    command: click.Command = cli
-    context = click.Context(cli, info_name="openmcp")
-    while isinstance(command, click.Group):
-        name, found, arguments = command.resolve_command(context, arguments)
-        assert found is not None
-        command, context = found, click.Context(found, parent=context, info_name=name)
-    command.parse_args(context, list(arguments))
+    context, rest = resolved(arguments)
+    context.command.parse_args(context, rest)
 
 
 @pytest.mark.parametrize(("block", "command"), COMMANDS, ids=str)
@@ -62,8 +67,10 @@ def test_harmless_command_runs(block: pages.Block, command: str, tmp_path: Path)
 @pytest.mark.parametrize("page", pages.WRITTEN, ids=pages.name)
 def test_commands_and_targets_named_in_the_text_exist(page: Path) -> None:
     text = pages.outside_fences(page)
-    for named in re.findall(r"`openmcp ([a-z]+)", text):
-        assert named in cli.commands, f"`openmcp {named}` does not exist"
+    for named in re.findall(r"`openmcp ([^`]+)`", text):
+        context, rest = resolved(named.split())
+        options = {option for parameter in context.command.params for option in parameter.opts}
+        assert {word for word in rest if word.startswith("-")} <= options, f"`openmcp {named}` does not exist"
     for target in re.findall(r"`make ([a-z-]+)", text):
         assert target in TARGETS, f"`make {target}` does not exist"
 

@@ -19,13 +19,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.docs import pages
 from tests.docs.pasted import Request, parsed, texts
 
 START_S = 40.0
 STOP_S = 20.0
 WAIT_S = 15.0
 COMMAND = [sys.executable, "-m", "openmcp.cli.main", "demo"]
-KEPT = "import sys; from pathlib import Path; from openmcp.cli import demo; demo.run(Path(sys.argv[1]))"
 
 
 class Demo:
@@ -175,6 +175,19 @@ def test_sdk_client_of_report_bot_does_not_see_what_it_may_not_use(demo: Demo) -
     assert "ticket_read: refused:" in ran.stdout
 
 
+def test_client_of_the_first_guide_works_as_it_stands(demo: Demo, tmp_path: Path) -> None:
+    (guide,) = [block for block in pages.of_language("python") if block.page.name == "first-server.md"]
+    support = demo.requests[0]
+    key = support.headers["Authorization"].removeprefix("Bearer ")
+    script = tmp_path / "client.py"
+    text = guide.text.replace("http://127.0.0.1:8080/tickets", support.url).replace("omcp_support-bot_...", key)
+    assert text.count(key) == 1
+    script.write_text(text)
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=START_S, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "Invoice is wrong" in ran.stdout
+
+
 def test_both_agents_share_the_notes(demo: Demo) -> None:
     support, report = demo.requests
     notes = support.url.replace("/tickets", "/notes")
@@ -225,7 +238,7 @@ def test_ctrl_c_ends_everything_and_removes_the_folder() -> None:
 
 
 def test_kept_folder_keeps_its_policies_and_evidence(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KEPT, str(tmp_path / "kept")]
+    command = [*COMMAND, "--directory", str(tmp_path / "kept")]
     with started(command) as demo:
         assert demo.requests[1].answer()["result"]["isError"] is True
         policies = Path(demo.value("Policies"))

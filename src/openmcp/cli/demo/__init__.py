@@ -17,6 +17,7 @@ from openmcp.cli.demo import banner, files
 from openmcp.cli.demo.children import Child, ChildFailed, port_or_free
 from openmcp.cli.key import new_key
 from openmcp.errors import Misconfigured, OpenMCPError
+from openmcp.telemetry import logs
 
 PUBLIC_PORT = 8080
 ADMIN_PORT = 9090
@@ -100,5 +101,7 @@ def _run_gateway(site: files.Site, *, is_kept: bool) -> None:
         host, port = running.addresses["public"]
         click.echo(banner.text(site, origin=f"http://{host}:{port}", is_kept=is_kept))
 
+    # A person sits in front of it: what becomes of an edited file should be seen at once.
+    logs.set_up(form="text")
     node.run([site.bootstrap], on_ready=show)
     click.echo("Stopped." if is_kept else "Stopped; the folder is removed.")

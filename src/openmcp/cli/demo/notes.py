@@ -9,7 +9,9 @@ MAX_NOTES = 1000
 
 def build(desk: str) -> MCPServer:
     """Return an empty notes server; there is one, so `desk` says nothing."""
-    server = MCPServer("notes", instructions="Short notes, kept until the server ends.", log_level="WARNING")
+    server = MCPServer(
+        "notes", version="1.0", instructions="Short notes, kept until the server ends.", log_level="WARNING"
+    )
     notes: list[str] = []
 
     @server.tool(structured_output=False)

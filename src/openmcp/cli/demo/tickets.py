@@ -32,7 +32,9 @@ TICKETS = (
 
 def build(desk: str) -> MCPServer:
     """Return the ticket desk of that name."""
-    server = MCPServer("ticket-desk", instructions="List tickets first, then read one by its id.", log_level="WARNING")
+    server = MCPServer(
+        "ticket-desk", version="1.0", instructions="List tickets first, then read one by its id.", log_level="WARNING"
+    )
 
     def signed(text: str) -> str:
         return f"{text}\n(desk {desk})"
