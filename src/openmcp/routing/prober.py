@@ -62,7 +62,7 @@ class Prober:
                 try:
                     return await line.read()
                 except OpenMCPError as error:
-                    log.info("lists of %s not read from %s: %s", server.name, line.replica.url, error)
+                    log.info("lists-not-read", extra=_facts(line, error))
         return None
 
     def _lines_of(self, server: Server) -> Iterator[Line]:
@@ -76,18 +76,25 @@ class Prober:
     async def _watch(self, server: Server, catalogues: Catalogues) -> None:
         listed_at = float("-inf")
         while True:
-            if server.health.probe != "none":
-                await asyncio.gather(*(self._probe(line) for line in self._lines_of(server)))
-            if self._clock() - listed_at >= _LISTS_EVERY_S:
-                listed_at = self._clock()
-                await catalogues.refresh(server)
+            try:
+                await self._probe_all(server)
+                if self._clock() - listed_at >= _LISTS_EVERY_S:
+                    listed_at = self._clock()
+                    await catalogues.refresh(server)
+            except Exception:
+                # A fault of ours must not end the probing: an ejected replica could never come back.
+                log.exception("probing-failed", extra={"server": server.name})
             await asyncio.sleep(server.health.interval_s)
+
+    async def _probe_all(self, server: Server) -> None:
+        if server.health.probe != "none":
+            await asyncio.gather(*(self._probe(line) for line in self._lines_of(server)))
 
     async def _probe(self, line: Line) -> None:
         try:
             await line.check()
         except OpenMCPError as error:
-            log.warning("probe of %s at %s failed: %s", line.server.name, line.replica.url, error)
+            log.warning("probe-failed", extra=_facts(line, error))
             self._health.probed(line.replica, ok=False)
         else:
             self._health.probed(line.replica, ok=True)
@@ -96,4 +103,8 @@ class Prober:
         try:
             await line.close()
         except OpenMCPError as error:
-            log.debug("own session on %s not ended: %s", line.replica.url, error)
+            log.debug("own-session-not-ended", extra=_facts(line, error))
+
+
+def _facts(line: Line, error: OpenMCPError) -> dict[str, str]:
+    return {"server": line.server.name, "replica": line.replica.url, "why": error.detail}
