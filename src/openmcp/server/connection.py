@@ -285,6 +285,8 @@ class Connection(asyncio.Protocol):
 
     def _flush(self, tail: bytes = b"") -> None:
         self._is_flush_due = False
+        if not (self._head or self._pending or tail):
+            return  # ended since
         data = b"".join(self._pending)
         self._pending.clear()
         self._pending_bytes = 0
@@ -292,7 +294,7 @@ class Connection(asyncio.Protocol):
             data = answers.chunk(data)
         data = b"".join((self._head, data, tail))
         self._head = b""
-        if data and self._life is not _CLOSED:
+        if self._life is not _CLOSED:
             self._transport.write(data)
 
     def _wake(self) -> None:
