@@ -57,11 +57,13 @@ class Gateway:
             with self.routing.hold(permitted):
                 await self._forward(permitted, responder, record)
         except OpenMCPError as error:
-            record.refused(error, responder.refuse(error))
+            responder.refuse(error)
         except asyncio.CancelledError:
             responder.interrupt(OutcomeUnknown())
             raise
         finally:
+            if responder.refusal is not None:
+                record.refused(responder.refusal, responder.status)
             record.close(status=responder.status)
 
     async def admit(self, request: Request, responder: Responder, record: Record) -> Permitted:
@@ -87,8 +89,8 @@ class Gateway:
         # Inspect before a human is asked: nobody is woken for what a rule blocks, and what is approved is what is sent.
         inspected = self.inspector.request(arrival, decision.request_rules)
         if inspected is not arrival:
-            again = self.policy.authorize(agent, server, inspected)
-            arrival = self.policy.enforce(again, agent, server=server, arrival=inspected)
+            decision = self.policy.authorize(agent, server, inspected)
+            arrival = self.policy.enforce(decision, agent, server=server, arrival=inspected)
 
         grants = await self.approvals.obtain(agent, server, arrival=arrival, decision=decision, tick=responder.tick)
         if grants and self.newest() is not self:
@@ -107,8 +109,7 @@ class Gateway:
                 await self.routing.closed(permitted)
             verdict.check(permitted, reply)
             if reply.is_stream and not permitted.is_opening:
-                await self._relay(reply, permitted, responder, record)
-                return
+                return await self._relay(reply, permitted, responder, record)
             answer = await verdict.answer(permitted, reply)
             message = await self._return(answer, permitted, reply.replica, record) if answer is not None else None
             given = reply.header(MCP_SESSION_ID)
@@ -131,11 +132,10 @@ class Gateway:
         """Return what the agent may see of a server's message; `None` if nothing."""
         record.message(Direction.FROM_SERVER, message)
         await record.kept()
-        newest = self.newest()
         try:
             expected = self.routing.expect(message, permitted)
-            reviewed = newest.policy.review(expected, permitted)
-            inspected = newest.inspector.response(reviewed, permitted)
+            reviewed = self.newest().policy.review(expected, permitted)
+            inspected = self.newest().inspector.response(reviewed, permitted)
             return self.routing.leave(inspected, permitted, replica)
         except Dropped as dropped:
             record.dropped(Direction.FROM_SERVER, dropped.detail, message)

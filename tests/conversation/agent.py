@@ -80,7 +80,7 @@ class Call:
     async def result(self) -> Body:
         """Return the result of an answer that is one JSON body."""
         answer = await self.answer()
-        assert self.status == 200 and "result" in answer, (self.status, answer)
+        assert (self.status, "result" in answer) == (200, True), answer
         result: Body = answer["result"]
         return result
 
@@ -222,6 +222,10 @@ class Agent:
     def deletes(self) -> Call:
         """End the session."""
         return self._start("DELETE", b"", {})
+
+    def uses(self, http_method: str) -> Call:
+        """Send a request that MCP does not have."""
+        return self._start(http_method, b"", {})
 
     def _start(self, method: str, body: bytes, headers: Mapping[str, str | None]) -> Call:
         said: dict[str, str | None] = {

@@ -90,7 +90,9 @@ class Asked:
         params: Body = self.message.get("params", {})
         return params
 
-    def answers(self, result: Body | None = None, *, status: int = 200, session: str | None = None, **body: Any) -> None:
+    def answers(
+        self, result: Body | None = None, *, status: int = 200, session: str | None = None, **body: Any
+    ) -> None:
         """Answer with a JSON body: a result, or whatever members of a message are named; `id` is the request's."""
         members = {"result": result} if result is not None else {}
         message = {"jsonrpc": "2.0", "id": self.message.get("id"), **members, **body}
@@ -142,8 +144,8 @@ class Stream:
 
     def answers(self, result: Body | None = None, *, id: str | None = None, **members: Any) -> None:
         """Write the response to the stream's own request."""
-        given = {"result": result} if result is not None else {}
-        self.sends(id=id, message_id=self.asked.message["id"], **given, **members)
+        message = {"jsonrpc": "2.0", "id": self.asked.message["id"], **members}
+        self.says(json.dumps({**message, "result": result} if result is not None else message), id=id)
 
     def ends(self) -> None:
         """End as HTTP wants it."""
@@ -169,6 +171,7 @@ class Replica:
         self._asked: asyncio.Queue[Asked] = asyncio.Queue()
         self._own_sessions = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
@@ -184,6 +187,14 @@ class Replica:
     def untaken(self) -> list[str]:
         """What arrived and nobody expected."""
         return [self._asked.get_nowait().what for _ in range(self._asked.qsize())]
+
+    async def stops(self) -> None:
+        """Listen no longer, and cut all connections."""
+        if self._listener is not None:
+            self._listener.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first = b""
@@ -231,16 +242,13 @@ class Replica:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        listener = await asyncio.start_server(accept, "127.0.0.1", 0)
-        port = listener.sockets[0].getsockname()[1]
+        self._listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+        port = self._listener.sockets[0].getsockname()[1]
         self.address = Address(f"http://127.0.0.1:{port}/mcp", "127.0.0.1", port, "/mcp")
         try:
             yield self
         finally:
-            listener.close()
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.stops()
 
 
 async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes) -> Asked:

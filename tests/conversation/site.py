@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from prometheus_client import CollectorRegistry
-
 from openmcp.approvals.approvals import Approvals
 from openmcp.audit.sinks.base import AuditSink
 from openmcp.audit.writer import Durability, Writer
@@ -30,7 +28,6 @@ from openmcp.runtime import Runtime
 from openmcp.state.memory import MemoryStore
 from openmcp.state.sealing import Keyring
 from openmcp.state.store import Store
-from openmcp.telemetry.metrics import Metrics
 from openmcp.telemetry.metrics import Metrics
 from tests.conversation.agent import LEGACY, MODERN, Agent, Call
 from tests.conversation.replica import WAIT_S, Body, Offers, Replica

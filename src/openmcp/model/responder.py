@@ -40,6 +40,9 @@ class Responder:
         self.status = 0
         """HTTP status that was written; 0 = none yet."""
 
+        self.refusal: OpenMCPError | None = None
+        """The "no" that the exchange ended with, whoever said it; for the record."""
+
     @property
     def is_open(self) -> bool:
         """Whether the client is still there."""
@@ -101,11 +104,13 @@ class Responder:
     def end(self) -> None:
         """End the stream cleanly; a request that was not answered learns that its outcome is unknown."""
         if self._awaits_answer and not self._is_resumable:
-            self._write_refusal(OutcomeUnknown())
-        self._wire.end()
+            self.refuse(OutcomeUnknown())
+        else:
+            self._wire.end()
 
     def refuse(self, error: OpenMCPError) -> int:
         """Say no in the form that fits, and return the HTTP status that the agent saw."""
+        self.refusal = error
         if self.is_stream:
             self._write_refusal(error)
             self._wire.end()
@@ -120,7 +125,10 @@ class Responder:
 
     def interrupt(self, error: OpenMCPError) -> None:
         """End at once without waiting: the exchange is being cancelled and the client may still be there."""
-        if self.is_stream:
+        if not self.is_open:
+            # Nobody is told anything, but the record shall say that nobody knows the outcome.
+            self.refusal = error if self._awaits_answer and not self._is_resumable else None
+        elif self.is_stream:
             self.end()
         else:
             self.refuse(error)
@@ -130,6 +138,9 @@ class Responder:
         return not self.is_answered and self.message is not None and self.message.kind is Kind.REQUEST
 
     def _write_refusal(self, error: OpenMCPError) -> None:
+        if isinstance(error, OutcomeUnknown) and self._is_resumable:
+            # The answer can still be had: the client resumes from the last event id.
+            return
         if self.message is not None and self._awaits_answer:
             self.is_answered = True
             body = refusals.in_stream(
