@@ -265,15 +265,17 @@ class Site:
 async def site_of(
     *given: Given,
     replicas: int = 1,
+    at: Sequence[Replica] = (),
     offers: Offers | None = None,
     store: Store | None = None,
     approvals: Approvals | None = None,
     setting: Setting | None = None,
 ) -> AsyncIterator[Site]:
-    """A site that runs; its replicas offer the same."""
+    """A site that runs: before replicas of its own, which offer the same, or before those that listen already."""
     async with AsyncExitStack() as parts:
-        listening = [await parts.enter_async_context(Replica(offers or Offers()).listening()) for _ in range(replicas)]
-        site = Site(listening, given, setting or Setting())
+        made = [] if at else [Replica(offers or Offers()) for _ in range(replicas)]
+        own = [await parts.enter_async_context(replica.listening()) for replica in made]
+        site = Site(at or own, given, setting or Setting())
         store = store or MemoryStore(clock=site.clock)
         await store.open()
         parts.push_async_callback(store.close)

@@ -9,9 +9,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from openmcp.errors import OpenMCPError
+from openmcp.mcp import revisions
 from openmcp.mcp.revisions import Era
 from openmcp.model.catalogue import Catalogue
-from openmcp.model.server import Server
+from openmcp.model.server import Replica, Server
+from openmcp.model.session import Session
 from openmcp.routing.catalogues import Catalogues
 from openmcp.routing.health import HealthBook
 from openmcp.routing.line import Ask, Line
@@ -64,6 +66,13 @@ class Prober:
                 except OpenMCPError as error:
                     log.info("lists-not-read", extra=_facts(line, error))
         return None
+
+    async def end(self, session: Session, server: Server, replica: Replica) -> None:
+        """End a session that the gateway cannot hand out; a replica that refuses keeps it."""
+        try:
+            await self._ask(server, replica, message=None, revision=revisions.of(session.version), session=session)
+        except OpenMCPError as error:
+            log.info("session-not-ended", extra={"server": server.name, "replica": replica.url, "why": str(error)})
 
     def _lines_of(self, server: Server) -> Iterator[Line]:
         for replica in server.replicas:

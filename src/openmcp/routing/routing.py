@@ -16,6 +16,7 @@ from openmcp.errors import (
     MethodNotAllowed,
     NotAcceptable,
     OutcomeUnknown,
+    StoreConflict,
     UnknownMethod,
     UnsupportedMedia,
     UpstreamBroken,
@@ -151,7 +152,7 @@ class Routing:
             raise UpstreamBroken(detail=f"{replica.url} answered initialize with protocol version {version!r}")
         if session_id is not None:
             session = self.sessions.made(permitted, session_id, replica=replica, version=version)
-            await self.sessions.learn(permitted.server, session)
+            await self._bind(session, permitted.server, replica)
         return session_id
 
     async def closed(self, permitted: Permitted) -> None:
@@ -210,6 +211,14 @@ class Routing:
             last_event_id=upstream_id,
             holder=_holder(request, agent),
         )
+
+    async def _bind(self, session: Session, server: Server, replica: Replica) -> None:
+        try:
+            await self.sessions.learn(server, session)
+        except StoreConflict:
+            # Two agents would share it: nobody keeps what the server mixed up.
+            await self.prober.end(session, server, replica)
+            raise UpstreamBroken(detail=f"{replica.url} gave a session id that is bound already") from None
 
     async def _session(self, request: Request, server: Server, agent: Agent) -> Session | None:
         session_id = request.headers.get(headers.MCP_SESSION_ID)

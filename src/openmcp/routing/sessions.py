@@ -85,15 +85,11 @@ class Sessions:
     async def learn(self, server: Server, session: Session) -> None:
         """Bind a new session.
 
-        Raises: UpstreamBroken if the id cannot be used or is bound already; StoreUnavailable.
+        Raises: UpstreamBroken if the id cannot be used, StoreConflict if it is bound already; StoreUnavailable.
         """
         if not _is_usable(session.id):
             raise UpstreamBroken(detail="the session id of the upstream is too long or not visible ASCII")
-        try:
-            version = await self._write(server, session, ABSENT)
-        except StoreConflict:
-            raise UpstreamBroken(detail="the upstream gave a session id that is bound already") from None
-        self._remember(server, session, version)
+        self._remember(server, session, await self._write(server, session, ABSENT))
 
     async def forget(self, server: Server, session: Session) -> None:
         """End the binding: DELETE, or the upstream does not know the session any more."""
