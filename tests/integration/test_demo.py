@@ -245,7 +245,7 @@ def test_kept_folder_keeps_its_policies_and_evidence(tmp_path: Path) -> None:
     policies.write_text(policies.read_text().replace("names: [report-bot]", "names: [nobody]"))
     with started(command) as demo:
         assert "error" in demo.requests[1].answer(), "denied by default, without a reason"
-        assert len(list(Path(demo.value("Audit log")).glob("*.jsonl"))) == 2
+        assert len(list(Path(demo.value("Audit log")).glob("*.jsonl"))) >= 2
 
 
 def test_two_demos_run_side_by_side(demo: Demo) -> None:

@@ -4,20 +4,21 @@ Called by the command line. The servers are child processes, the gateway runs in
 one, and all that it is told stands in files that can be read and edited meanwhile.
 """
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
 
 from openmcp.cli.demo import banner, files
-from openmcp.cli.demo.children import Child, ChildFailed, port_or_free
+from openmcp.cli.demo.children import Child, ChildFailed, is_free
 from openmcp.cli.key import new_key
 from openmcp.errors import Misconfigured, OpenMCPError
-from openmcp.telemetry import logs
 
 PUBLIC_PORT = 8080
 ADMIN_PORT = 9090
@@ -36,13 +37,12 @@ def run(directory: Path | None = None) -> int:
             keys = {agent: new_key(agent) for agent in files.AGENTS}
             site = files.Site(
                 folder=folder,
-                public_port=port_or_free(PUBLIC_PORT),
-                admin_port=port_or_free(ADMIN_PORT),
+                public_port=PUBLIC_PORT if is_free(PUBLIC_PORT) else 0,
+                admin_port=ADMIN_PORT if is_free(ADMIN_PORT) else 0,
                 ticket_urls=tuple(desk.url for desk in desks),
                 notes_url=notes.url,
                 keys=keys,
             )
-            files.write(site)
             _run_gateway(site, is_kept=directory is not None)
     except KeyboardInterrupt:
         # Ctrl-C while things were starting: everything that ran has been ended on the way here.
@@ -97,11 +97,25 @@ def _start_servers(stack: ExitStack, folder: Path) -> tuple[list[Child], Child]:
 def _run_gateway(site: files.Site, *, is_kept: bool) -> None:
     from openmcp.server import node
 
-    def show(running: node.Node) -> None:
-        host, port = running.addresses["public"]
-        click.echo(banner.text(site, origin=f"http://{host}:{port}", is_kept=is_kept))
+    is_ready = False
 
-    # A person sits in front of it: what becomes of an edited file should be seen at once.
-    logs.set_up(form="text")
-    node.run([site.bootstrap], on_ready=show)
+    def show(running: node.Node) -> None:
+        nonlocal is_ready
+        is_ready = True
+        origin, admin = (_url(*address) for address in (running.addresses["public"], running.admin.address))
+        click.echo(banner.text(site, origin=origin, admin=admin, is_kept=is_kept))
+
+    files.write(site)
+    try:
+        node.run([site.bootstrap], on_ready=show)
+    except OSError as error:
+        if is_ready or error.errno != errno.EADDRINUSE or not site.public_port + site.admin_port:
+            raise
+        # Somebody took a port between the look and the start; any free one can be had without a look.
+        _run_gateway(replace(site, public_port=0, admin_port=0), is_kept=is_kept)
+        return
     click.echo("Stopped." if is_kept else "Stopped; the folder is removed.")
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{host}:{port}"

@@ -9,7 +9,7 @@ from openmcp.cli.demo.files import Site
 REVISION = "2026-07-28"
 
 
-def text(site: Site, *, origin: str, is_kept: bool) -> str:
+def text(site: Site, *, origin: str, admin: str, is_kept: bool) -> str:
     """Return everything that a person needs to try it."""
     support, report = site.keys["support-bot"], site.keys["report-bot"]
     kept = "" if is_kept else " (removed at the end)"
@@ -24,7 +24,7 @@ Folder      {site.folder}{kept}
 Policies    {site.policies}
             edit it: a valid change counts at once
 Audit log   {site.audit}
-Admin       http://127.0.0.1:{site.admin_port}   /livez /readyz /metrics
+Admin       {admin}   /livez /readyz /metrics
 
 support-bot may read a ticket:
 

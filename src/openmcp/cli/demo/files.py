@@ -20,6 +20,8 @@ class Site:
 
     folder: Path
     public_port: int
+    """Where agents connect; 0 = on any free port, as is `admin_port`."""
+
     admin_port: int
     ticket_urls: tuple[str, ...]
     notes_url: str
