@@ -144,6 +144,14 @@ class UnsupportedMedia(Refused):
     sentence = "Send the body as uncompressed application/json."
 
 
+class ExpectationRefused(Refused):
+    """The client expects something that is unknown here (RFC 9110 §10.1.1)."""
+
+    kind = "expectation-refused"
+    status = 417
+    sentence = "The expectation cannot be met."
+
+
 class RequestTimeout(Refused):
     """The head or the body did not arrive in time."""
 

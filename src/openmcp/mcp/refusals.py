@@ -10,6 +10,7 @@ from typing import NamedTuple, cast
 from openmcp.errors import (
     BodyTooLarge,
     Denied,
+    ExpectationRefused,
     Form,
     HeadersTooLarge,
     HostRefused,
@@ -44,6 +45,7 @@ _BASE_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-sto
 # learns that its token has ended.
 _OF_THE_HTTP_REQUEST = (
     BodyTooLarge,
+    ExpectationRefused,
     HeadersTooLarge,
     HostRefused,
     MethodNotAllowed,

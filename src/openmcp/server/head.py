@@ -7,7 +7,7 @@ here. Used by the codecs; pure.
 from collections.abc import Iterable, Mapping
 from itertools import chain
 
-from openmcp.errors import BodyTooLarge, Malformed, MethodNotAllowed, UnsupportedMedia
+from openmcp.errors import BodyTooLarge, ExpectationRefused, Malformed, MethodNotAllowed, UnsupportedMedia
 
 METHODS = {name.encode(): name for name in ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")}
 """The methods that a handler gets to see. CONNECT and TRACE are not among them."""
@@ -27,14 +27,6 @@ _COMMON = (*_SINGLE, "accept", "accept-encoding", "accept-language", "baggage", 
            "mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id", "tracestate", "x-forwarded-for",
            "x-forwarded-host", "x-forwarded-proto", "x-request-id")  # fmt: skip
 _SPELLINGS = dict(chain.from_iterable(((name.encode(), name), (name.title().encode(), name)) for name in _COMMON))
-
-
-class ExpectationRefused(Malformed):
-    """The client expects something that is unknown here (RFC 9110 §10.1.1)."""
-
-    kind = "expectation-refused"
-    status = 417
-    sentence = "The expectation cannot be met."
 
 
 def read_fields(fields: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], frozenset[str]]:

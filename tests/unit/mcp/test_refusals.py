@@ -34,6 +34,7 @@ CLASSES = [kind for kind in concrete(OpenMCPError) if kind not in (errors.Miscon
 BEFORE_THE_MESSAGE = (
     *(errors.Unauthenticated, errors.UnknownPath, errors.UnknownSession, errors.HostRefused, errors.OriginRefused),
     *(errors.UnsupportedMedia, errors.UnsupportedVersion, errors.BodyTooLarge, errors.HeadersTooLarge),
+    errors.ExpectationRefused,
     *(errors.RequestTimeout, errors.MethodNotAllowed, errors.NotAcceptable),
 )
 
