@@ -110,12 +110,11 @@ class Listener:
 
 
 def _bind(family: int, host: str, port: int) -> socket.socket:
-    """Return a socket that workers can share, its options inherited by the connections it accepts."""
+    """Return a socket whose options are inherited by the connections that it accepts."""
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
+        # Not SO_REUSEPORT: a second gateway on the same address would take part of the traffic unseen.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "SO_REUSEPORT"):
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _find_the_dead(listening)

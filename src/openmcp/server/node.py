@@ -67,6 +67,7 @@ async def _serve(source: ConfigSource, loaded: Loaded, on_ready: OnReady | None)
 async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node", None]:
     """Start the parts in their order, and end them in the reverse one, however far the start came."""
     settings = loaded.snapshot.gateway
+    _make_private(settings.data_dir)
     keyring = _keyring(settings)
     async with AsyncExitStack() as parts:
         store = _store(settings.state, settings)
@@ -159,6 +160,13 @@ def _of_the_process(settings: GatewaySettings) -> GatewaySettings:
     """Return the settings without those that a swap puts in force."""
     still = replace(settings.limits, json_depth=0, streams_per_principal=0)
     return replace(settings, name="", limits=still, is_default_allow=False)
+
+
+def _make_private(folder: Path) -> None:
+    """Make the data directory for the gateway's own account alone; one that is there stays as the operator made it."""
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _keyring(settings: GatewaySettings) -> Keyring:
