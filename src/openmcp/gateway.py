@@ -119,12 +119,12 @@ class Gateway:
     async def _relay(self, reply: Reply, permitted: Permitted, responder: Responder, record: Record) -> None:
         responder.open_stream()
         async for event in reply.events():
-            self.newest().routing.require_known(permitted.server)
             self.newest().policy.require_still(permitted)
             if event is None:
                 responder.comment()
                 continue
-            message = await self._return(read(event.data), permitted, reply.replica, record) if event.data else None
+            came = read(event.data) if event.data and event.event in (None, "message") else None
+            message = await self._return(came, permitted, reply.replica, record) if came else None
             await responder.event(message, self.routing.event_id(event.id, permitted), event.retry)
         responder.end()
 

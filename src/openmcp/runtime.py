@@ -19,7 +19,9 @@ from openmcp.identity.agents import identity_chain
 from openmcp.inspection.inspector import Inspector
 from openmcp.mcp.message import Message, ParseLimits
 from openmcp.mcp.revisions import Revision
+from openmcp.model.agent import Agent
 from openmcp.model.arrival import Arrival
+from openmcp.model.decision import Permitted
 from openmcp.model.http import Request, Wire
 from openmcp.model.origin import Origin
 from openmcp.model.server import Replica, Server
@@ -109,14 +111,21 @@ class Runtime:
             prober=self.prober,
             streams=self._streams,
         )
+        identity = identity_chain(snapshot.sources, snapshot.agents)
+
+        def current(permitted: Permitted) -> tuple[Agent, Server] | None:
+            server = routing.router.named(permitted.server.name)
+            agent = identity.current(permitted.agent, server) if server and permitted.agent else None
+            return (agent, server) if server and agent else None
+
         engine = PolicyEngine(compile_policies(snapshot.policies), revision=snapshot.revision)
         self._streams.limit = snapshot.gateway.limits.streams_per_principal
         return Gateway(
             limits=ParseLimits(depth=snapshot.gateway.limits.json_depth),
             recorder=self.recorder,
             routing=routing,
-            identity=identity_chain(snapshot.sources, snapshot.agents),
-            policy=Policy(engine),
+            identity=identity,
+            policy=Policy(engine, current),
             inspector=Inspector(),
             approvals=self._approvals,
             upstream=self.upstream,

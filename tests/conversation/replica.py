@@ -135,7 +135,7 @@ class Stream:
         """Write one event with this data; without data it only primes the client."""
         lines = [f"id: {id}"] if id is not None else []
         lines += [f"retry: {retry}"] if retry is not None else []
-        self._chunk("\n".join([*lines, f"data: {data}", "", ""]).encode())
+        self.raw("\n".join([*lines, f"data: {data}", "", ""]).encode())
 
     def sends(self, *, id: str | None = None, retry: int | None = None, **message: Any) -> None:
         """Write one message; `id` is the event's, the message's own is named `message_id`."""
@@ -155,7 +155,8 @@ class Stream:
         """Cut the connection in the middle."""
         self.asked.writer.transport.abort()
 
-    def _chunk(self, data: bytes) -> None:
+    def raw(self, data: bytes) -> None:
+        """Write these bytes."""
         self.asked.writer.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 

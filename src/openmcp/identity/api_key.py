@@ -73,6 +73,11 @@ class ApiKeySource:
             return Invalid("the key header is repeated or too long")
         return self._look_up(key)
 
+    def vouches(self, principal: Principal) -> bool:
+        """Whether the very key that was presented is still one of the agent's."""
+        key_id = principal.id.removeprefix(f"key:{self._name}:")
+        return any(known == principal for _, known in self._principals.get(key_id, ()))
+
     def _look_up(self, key: str) -> Verdict:
         key_id = key.removeprefix(PREFIX).partition("_")[0]
         digest = hashlib.sha256(key.encode("latin-1", "replace")).hexdigest()

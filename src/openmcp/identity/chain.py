@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from openmcp.errors import Unauthenticated
 from openmcp.identity.source import Absent, IdentitySource, Invalid
-from openmcp.model.agent import ANONYMOUS, Agent, Principal
+from openmcp.model.agent import ANONYMOUS, Agent, Principal, Trust
 from openmcp.model.http import Request
 from openmcp.model.server import Server
 
@@ -45,13 +45,23 @@ class IdentityChain:
             raise Unauthenticated(detail="no credential was presented", headers=CHALLENGE)
         return ANONYMOUS
 
+    def current(self, agent: Agent, server: Server) -> Agent | None:
+        """Return who an agent is that was identified before, perhaps under an older configuration; `None` = nobody."""
+        principal = agent.principal
+        if principal.trust is Trust.ANONYMOUS:
+            return agent if server.authentication.is_anonymous_allowed else None
+        source = self._sources.get(principal.source)
+        if source is None or source.name not in server.authentication.sources or not source.vouches(principal):
+            return None
+        return self._agent(principal)
+
     def _of(self, server: Server) -> Sequence[IdentitySource]:
         return [self._sources[name] for name in server.authentication.sources]
 
     def _agent(self, principal: Principal) -> Agent:
         """Return the configured agent of this principal, else the principal as its own agent."""
         known = self._named.get(principal.id)
-        if known is not None and known.principal is principal:
+        if known is not None and (known.principal is principal or known.principal == principal):
             return known
         template = self._agents.get(principal.id)
         agent = _as_agent(template, principal)

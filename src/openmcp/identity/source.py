@@ -46,3 +46,7 @@ class IdentitySource(Protocol):
     async def verify(self, request: Request, server: Server) -> Verdict:
         """Say whether the request carries a credential of this kind, and whose it is."""
         ...
+
+    def vouches(self, principal: Principal) -> bool:
+        """Whether a principal that this source verified, perhaps under an older configuration, still holds."""
+        ...

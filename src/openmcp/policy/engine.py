@@ -55,7 +55,7 @@ class PolicyEngine:
         key = (agent.principal.binding, server.name)
         view = self._views.get(key)
         # The same principal may come back with other attributes: a new token with other groups.
-        if view is None or (view.agent is not agent and view.agent != agent):
+        if view is None or not view.is_of(agent, server):
             if len(self._views) >= _CACHE_LIMIT:
                 self._views.clear()
             view = _View(agent, server, tuple(rule for rule in self._rules if rule.attaches(agent, server)))
@@ -90,6 +90,10 @@ class _View:
         self.rules = rules
         self.decided: dict[tuple[str, Subject | None], Decision] = {}
         self.may_use = _may_use(server, [rule for rule in rules if not rule.is_shadow])
+
+    def is_of(self, agent: Agent, server: Server) -> bool:
+        """Whether it was made for just these; most often they are the same objects."""
+        return (self.agent is agent or self.agent == agent) and (self.server is server or self.server == server)
 
 
 def _may_use(server: Server, rules: Sequence[Rule]) -> bool:

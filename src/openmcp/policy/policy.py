@@ -4,6 +4,8 @@ The engine below knows methods and subjects only; here an arrival, an answer or 
 stream is put to it.
 """
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from openmcp.errors import Denied, Dropped, Forbidden, Hidden, OpenMCPError, UnknownMethod
@@ -18,12 +20,17 @@ from openmcp.model.server import Server
 from openmcp.policy.engine import PolicyEngine
 from openmcp.policy.listing import filter_list
 
+Current = Callable[[Permitted], tuple[Agent, Server] | None]
+"""Finds the agent and the server of an exchange as they are now; `None` if one of them is gone."""
+
 
 class Policy:
     """Decides on what goes to a server, and on what comes back."""
 
-    def __init__(self, engine: PolicyEngine) -> None:
+    def __init__(self, engine: PolicyEngine, current: Current | None = None) -> None:
+        """`current` finds in this snapshot who and what an exchange is about that began under an older one."""
         self.engine = engine
+        self._current = current or _as_permitted
 
     def authorize(self, agent: Agent, server: Server, arrival: Arrival) -> Decision:
         """Return the decision on what an agent asks; GET and DELETE need only some access to the server."""
@@ -56,8 +63,8 @@ class Policy:
 
         Raises: Dropped if nothing of it; Denied if a result asks what the server may not ask this agent.
         """
-        agent, server = permitted.agent, permitted.server
-        assert agent is not None  # only answers to agents are reviewed
+        # What began is brought to its end, even for an agent or a server that is gone: there is nobody to ask again.
+        agent, server = self._current(permitted) or _as_permitted(permitted)
         match message.kind:
             case Kind.REQUEST:
                 if not self._may_ask(agent, server, message.method):
@@ -68,29 +75,28 @@ class Policy:
                     raise Dropped("the notification is unknown, or about what the agent may not read")
                 return message
             case Kind.RESULT:
-                return self._result(message, permitted, agent)
+                return self._result(message, permitted.arrival, agent=agent, server=server)
             case Kind.ERROR:
                 return message
 
     def require_still(self, permitted: Permitted) -> None:
-        """Return if the agent may still use the server of a stream that is open.
+        """Return if the agent may still use the server of a stream that is open: both are there, and a rule allows it.
 
         Raises: Forbidden.
         """
-        if permitted.agent is not None and not self.engine.may_use(permitted.agent, permitted.server):
+        found = self._current(permitted)
+        if found is None or not self.engine.may_use(*found):
             raise Forbidden(detail="access was withdrawn while the stream was open")
 
-    def _result(self, message: Message, permitted: Permitted, agent: Agent) -> Message:
+    def _result(self, message: Message, arrival: Arrival, *, agent: Agent, server: Server) -> Message:
         for method in results.input_methods(message.result):
-            if not self._may_ask(agent, permitted.server, method):
+            if not self._may_ask(agent, server, method):
                 raise Denied(detail=f"the server may not ask this agent for {method or 'an unnamed input'}")
-        origin = permitted.arrival.origin
+        origin = arrival.origin
         listing = methods.listing(origin.method) if origin else methods.listing_by_shape(message.result or {})
         if listing is None:
             return message
-        filtered, _ = filter_list(
-            message, listing, lambda use, subject: self._may(agent, permitted.server, use, subject)
-        )
+        filtered, _ = filter_list(message, listing, lambda use, subject: self._may(agent, server, use, subject))
         return results.private(filtered)
 
     def _may_ask(self, agent: Agent, server: Server, method: str) -> bool:
@@ -118,6 +124,11 @@ def declined(message: Message) -> Message:
     if message.method == methods.ELICITATION_CREATE:
         return messages.result(message.id, {"action": "decline"})
     return messages.error(message.id, Denied.code, Denied.sentence)
+
+
+def _as_permitted(permitted: Permitted) -> tuple[Agent, Server]:
+    assert permitted.agent is not None  # only answers to agents are reviewed
+    return permitted.agent, permitted.server
 
 
 def _refusal(decision: Decision, arrival: Arrival) -> OpenMCPError:

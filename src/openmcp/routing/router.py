@@ -16,9 +16,9 @@ class Router:
 
     def __init__(self, servers: Iterable[Server]) -> None:
         self._by_path: dict[str, tuple[Server, ...]] = {}
-        self._names: set[str] = set()
+        self._by_name: dict[str, Server] = {}
         for server in servers:
-            self._names.add(server.name)
+            self._by_name[server.name] = server
             self._by_path[server.path] = (*self._by_path.get(server.path, ()), server)
 
     def match(self, request: Request) -> Server:
@@ -35,9 +35,9 @@ class Router:
                 raise UnknownPath
             path = path.rpartition("/")[0]
 
-    def knows(self, name: str) -> bool:
-        """Whether a server of this name is configured."""
-        return name in self._names
+    def named(self, name: str) -> Server | None:
+        """Return the server of this name; `None` if none is configured."""
+        return self._by_name.get(name)
 
     def _at(self, path: str, request: Request) -> Server | None:
         candidates = self._by_path.get(path)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from openmcp.errors import (
     BodyTooLarge,
     Dropped,
-    Forbidden,
     HeaderMismatch,
     LegacyOnly,
     Malformed,
@@ -121,11 +120,6 @@ class Routing:
             definition = self.catalogues.definition(server, agent, subject=arrival.subject) or definition
             _check_params(request, arrival, definition)
         return definition
-
-    def require_known(self, server: Server) -> None:
-        """Return if the server is still configured. Raises: Forbidden."""
-        if not self.router.knows(server.name):
-            raise Forbidden(detail=f"{server.name} was removed while the stream was open")
 
     def hold(self, permitted: Permitted) -> AbstractContextManager[None]:
         """Hold a place among the agent's open streams while inside; nothing for other exchanges. Raises: Overloaded."""
