@@ -6,7 +6,7 @@ another message than policy saw. Knows no method names.
 """
 
 from enum import Enum
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -43,10 +43,13 @@ class Kind(Enum):
     RESULT = "result"
     ERROR = "error"
 
-    @property
-    def is_reply(self) -> bool:
+    def __init__(self, word: str) -> None:
+        # Plain attributes: asked many times per exchange, and looking a member up in its class costs far more.
+        self.is_request = word == "request"
+        self.is_notification = word == "notification"
+        self.is_result = word == "result"
+        self.is_reply = word in ("result", "error")
         """Whether it answers a request."""
-        return self is Kind.RESULT or self is Kind.ERROR
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -65,23 +68,27 @@ class Message(msgspec.Struct, frozen=True):
     @property
     def params(self) -> JsonObject:
         """The parameters; empty where there are none."""
-        return _object(self.body.get("params")) or {}
+        params = self.body.get("params")
+        return params if isinstance(params, dict) else {}
 
     @property
     def result(self) -> JsonObject | None:
         """The result; `None` for anything but a result."""
-        return _object(self.body.get("result"))
+        result = self.body.get("result")
+        return result if isinstance(result, dict) else None
 
     @property
     def error(self) -> JsonObject | None:
         """The error; `None` for anything but an error."""
-        return _object(self.body.get("error"))
+        error = self.body.get("error")
+        return error if isinstance(error, dict) else None
 
     @property
     def meta(self) -> JsonObject:
         """`_meta` of the parameters or of the result; empty where there is none."""
         holder = self.result if self.kind.is_reply else self.params
-        return _object((holder or {}).get("_meta")) or {}
+        meta = holder.get("_meta") if holder is not None else None
+        return meta if isinstance(meta, dict) else {}
 
     @property
     def progress_token(self) -> Id | None:
@@ -100,12 +107,12 @@ class Message(msgspec.Struct, frozen=True):
     def with_result(self, value: JsonObject) -> "Message":
         """Return a reply to the same request that is this result, whatever it was before."""
         body = {key: item for key, item in self.body.items() if key != "error"}
-        return Message(Kind.RESULT, "", self.id, {**body, "result": value})
+        return Message(_RESULT, "", self.id, {**body, "result": value})
 
     def with_error(self, value: JsonObject) -> "Message":
         """Return a reply to the same request that is this error, whatever it was before."""
         body = {key: item for key, item in self.body.items() if key != "result"}
-        return Message(Kind.ERROR, "", self.id, {**body, "error": value})
+        return Message(_ERROR, "", self.id, {**body, "error": value})
 
     def _with(self, body: JsonObject) -> "Message":
         return Message(self.kind, self.method, self.id, body)
@@ -156,7 +163,7 @@ def request(id: Id, method: str, params: JsonObject | None = None) -> Message:
     body: JsonObject = {"jsonrpc": "2.0", "id": id, "method": method}
     if params is not None:
         body["params"] = params
-    return Message(Kind.REQUEST, method, id, body)
+    return Message(_REQUEST, method, id, body)
 
 
 def notification(method: str, params: JsonObject | None = None) -> Message:
@@ -164,12 +171,12 @@ def notification(method: str, params: JsonObject | None = None) -> Message:
     body: JsonObject = {"jsonrpc": "2.0", "method": method}
     if params is not None:
         body["params"] = params
-    return Message(Kind.NOTIFICATION, method, None, body)
+    return Message(_NOTIFICATION, method, None, body)
 
 
 def result(id: Id, value: JsonObject) -> Message:
     """Return the result of the request `id`."""
-    return Message(Kind.RESULT, "", id, {"jsonrpc": "2.0", "id": id, "result": value})
+    return Message(_RESULT, "", id, {"jsonrpc": "2.0", "id": id, "result": value})
 
 
 def error(id: Id | None, code: int, text: str, *, data: Json = None) -> Message:
@@ -177,18 +184,14 @@ def error(id: Id | None, code: int, text: str, *, data: Json = None) -> Message:
     value: JsonObject = {"code": code, "message": text}
     if data is not None:
         value["data"] = data
-    return Message(Kind.ERROR, "", id, {"jsonrpc": "2.0", "id": id, "error": value})
+    return Message(_ERROR, "", id, {"jsonrpc": "2.0", "id": id, "error": value})
 
 
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
-# Looking a member up in an enum's class costs more than the rest of making a message.
+# Looking a member up in its class costs more than the rest of making a message.
 _REQUEST, _NOTIFICATION, _RESULT, _ERROR = Kind
-
-
-def _object(value: Json) -> JsonObject | None:
-    return value if isinstance(value, dict) else None
 
 
 def _call_from_upstream(body: JsonObject) -> Message:
@@ -201,20 +204,20 @@ def _call_from_upstream(body: JsonObject) -> Message:
     elif params is not None and not isinstance(params, dict):
         raise UpstreamBroken(detail="params is not an object")
     if "id" not in body:
-        return Message(Kind.NOTIFICATION, method, None, body)
+        return Message(_NOTIFICATION, method, None, body)
     id = body["id"]
-    if isinstance(id, bool) or not isinstance(id, str | int):
+    if type(id) is not int and type(id) is not str:
         raise UpstreamBroken(detail="the id of a request is neither a string nor an integer")
-    return Message(Kind.REQUEST, method, id, body)
+    return Message(_REQUEST, method, id, body)
 
 
 def _reply_from_upstream(body: JsonObject) -> Message:
-    if ("result" in body) == ("error" in body):
+    is_result = "result" in body
+    if is_result == ("error" in body):
         raise UpstreamBroken(detail="the message is neither a request nor one reply")
-    id, kind = body.get("id"), Kind.RESULT if "result" in body else Kind.ERROR
-    if not isinstance(body[kind.value], dict):
-        raise UpstreamBroken(detail=f"{kind.value} is not an object")
-    is_unknown = id is None and kind is Kind.ERROR
-    if not is_unknown and (isinstance(id, bool) or not isinstance(id, str | int)):
-        raise UpstreamBroken(detail="the id of a reply is neither a string nor an integer")
-    return Message(kind, "", cast("Id | None", id), body)
+    if not isinstance(body["result" if is_result else "error"], dict):
+        raise UpstreamBroken(detail="what a reply holds is not an object")
+    id = body.get("id")
+    if type(id) is int or type(id) is str or (id is None and not is_result):
+        return Message(_RESULT if is_result else _ERROR, "", id, body)
+    raise UpstreamBroken(detail="the id of a reply is neither a string nor an integer")

@@ -56,10 +56,11 @@ PARAMS = frozenset(
 def value(raw: bytes, limits: ParseLimits = DEFAULT_LIMITS) -> Json:
     """Return the only value that `raw` can mean. Raises: NotJson, Malformed, BodyTooLarge."""
     depth, nodes, keys = limits
-    brackets = raw.count(b"{") + raw.count(b"[")
+    brackets = _openings(raw)
     # Counts that include the insides of strings are only too high. A short text cannot break the other two limits.
     is_plain = brackets <= depth and (
-        len(raw) <= min(nodes, 4 * keys) or (raw.count(b",") + brackets <= nodes and raw.count(b":") <= keys)
+        (len(raw) <= nodes and len(raw) <= 4 * keys)
+        or (raw.count(b",") + brackets <= nodes and raw.count(b":") <= keys)
     )
     if not is_plain:
         is_plain = _check_shape(raw, limits)
@@ -103,7 +104,7 @@ def envelope(decoded: Json) -> JsonObject:
     if decoded.get("jsonrpc") != "2.0":
         raise Malformed(detail="jsonrpc is not 2.0")
     id = decoded.get("id")
-    if (isinstance(id, bool) or not isinstance(id, str | int)) and ("id" in decoded or "method" not in decoded):
+    if type(id) is not int and type(id) is not str and ("id" in decoded or "method" not in decoded):
         raise Malformed(detail="the id is neither a string nor an integer")
     if "method" in decoded:
         _check_call(decoded)
@@ -115,7 +116,7 @@ def envelope(decoded: Json) -> JsonObject:
 def upstream_value(raw: bytes) -> Json:
     """Return the value that a server sent; the last of equal keys counts. Raises: UpstreamBroken."""
     try:
-        if raw.count(b"{") + raw.count(b"[") > UPSTREAM_DEPTH:
+        if _openings(raw) > UPSTREAM_DEPTH:
             _check_depth(_brackets(_structure(raw)), UPSTREAM_DEPTH)
         return cast("Json", _decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Malformed) as fault:
@@ -128,6 +129,11 @@ _encode = msgspec.json.Encoder().encode
 _STRUCTURAL = b'"{}[],:'
 _NOT_STRUCTURAL = bytes(sorted(set(range(256)) - set(_STRUCTURAL)))
 _AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
+
+
+def _openings(raw: bytes) -> int:
+    """Return how many brackets open, also within strings. Where they are few, removing is much faster than counting."""
+    return len(raw) - len(raw.replace(b"{", b"").replace(b"[", b""))
 
 
 def _check_shape(raw: bytes, limits: ParseLimits) -> bool:
