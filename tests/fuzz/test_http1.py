@@ -20,12 +20,16 @@ SEED = int(os.environ.get("OPENMCP_FUZZ_SEED") or random.randrange(1 << 32))
 SOURCE = Source(Peer("127.0.0.1"), "public", "", HostGuard("").check)
 LIMITS = ListenerLimits(request_bytes=4096, header_bytes=2048)
 
+UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAA")
 VALID = (
     post(b'{"jsonrpc":"2.0","id":1,"method":"ping"}', "Content-Type: application/json", "Mcp-Session-Id: abc"),
     post(b"5\r\nhello\r\n3;a=b\r\n{} \r\n0\r\n\r\n", "Transfer-Encoding: chunked", length=False),
     b"GET /x?a=b HTTP/1.1\r\nHost: localhost:80\r\nAccept: text/event-stream\r\nLast-Event-ID: 1\r\n\r\n",
     b"DELETE /x/y HTTP/1.1\r\nHost: [::1]\r\nMcp-Session-Id: abc\r\nConnection: close\r\n\r\n",
     b"POST /x HTTP/1.0\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
+    post(b"GET /y HTTP/1.1\r\nHost: localhost\r\n\r\n", *UPGRADE),
+    post(b"2\r\n{}\r\n0\r\n\r\n", *UPGRADE, "Transfer-Encoding: chunked", length=False),
+    b"GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
 )
 TOKENS = (
     *(b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b":", b";", b",", b"/", b"//", b"..", b"%2f", b"#", b"\\", b"\xff"),

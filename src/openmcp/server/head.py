@@ -16,7 +16,7 @@ _SINGLE = frozenset({
     "authorization", "content-encoding", "content-length", "content-location", "content-range", "content-type",
     "date", "expect", "from", "host", "if-match", "if-modified-since", "if-none-match", "if-range",
     "if-unmodified-since", "last-event-id", "max-forwards", "origin", "proxy-authorization", "range", "referer",
-    "traceparent", "transfer-encoding", "upgrade", "user-agent", "x-api-key",
+    "traceparent", "transfer-encoding", "user-agent", "x-api-key",
 })  # fmt: skip
 """One value is meant: two could be read differently by us and by the one behind us."""
 
@@ -24,8 +24,8 @@ _SINGLE_PREFIXES = ("mcp-", "x-openmcp-")
 _FREE_FORM_PREFIX = "mcp-param-"
 
 _COMMON = (*_SINGLE, "accept", "accept-encoding", "accept-language", "baggage", "connection", "cookie", "keep-alive",
-           "mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id", "tracestate", "x-forwarded-for",
-           "x-forwarded-host", "x-forwarded-proto", "x-request-id")  # fmt: skip
+           "mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id", "tracestate", "upgrade",
+           "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id")  # fmt: skip
 _SPELLINGS = dict(chain.from_iterable(((name.encode(), name), (name.title().encode(), name)) for name in _COMMON))
 
 
@@ -103,8 +103,6 @@ def check_framing(headers: Mapping[str, str], version: str, body_limit: int) -> 
         raise Malformed("The length of the body is not clear.", detail=f"transfer-encoding {coding[:64]!r}")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia()
-    if "upgrade" in headers:
-        raise Malformed("Upgrades are not supported.", detail=f"upgrade {headers['upgrade'][:64]!r}")
     if headers.get("expect", "100-continue").lower() != "100-continue":
         raise ExpectationRefused()
 

@@ -5,7 +5,8 @@ refusal, after which nothing is read any more. What the client sent ahead stays 
 `rest`, unread. Used by `connection.py`.
 
 llhttp splits the bytes; what it leaves to its user is refused here: old and foreign
-protocols, unlimited heads, bodies longer than allowed, trailers.
+protocols, unlimited heads, bodies longer than allowed, trailers. Another protocol that
+a client would rather speak (`Upgrade`) is never spoken, and its request served as it is.
 """
 
 import time
@@ -75,8 +76,8 @@ class Http1:
     __slots__ = (
         "_arrived", "_body", "_budget", "_chunked_allowance", "_fields", "_head", "_head_room", "_headers",
         "_keeps_body", "_limits", "_line", "_parser", "_path", "_phase", "_query", "_received_ns", "_refusal",
-        "_repeated", "_size", "_size_before", "_source", "_target", "_version", "is_done", "method", "rest",
-        "wants_continue",
+        "_repeated", "_size", "_size_before", "_source", "_stand_in", "_target", "_version", "is_done", "method",
+        "rest", "wants_continue",
     )  # fmt: skip
 
     def __init__(self, source: Source, limits: ListenerLimits, budget: Budget) -> None:
@@ -122,10 +123,12 @@ class Http1:
         self._head = self._head + data if self._head else data
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
+        except httptools.HttpParserUpgrade as pause:
+            self._read_on(data, cast("int", pause.args[0]))
+        except httptools.HttpParserError as fault:
             self._fail(fault, data)
         else:
-            self._bound(len(data))
+            self._bound(data)
 
     def take(self) -> Arrival | OpenMCPError | None:
         """Return what has arrived, once."""
@@ -142,15 +145,36 @@ class Http1:
             self._budget.used -= len(self._arrived.request.body)
         self._arrived = None
 
-    def _bound(self, fed_bytes: int) -> None:
+    def _read_on(self, data: bytes, head_end: int) -> None:
+        """Read the body although the parser has stopped before it, at `Upgrade`; RFC 9110 §7.8 lets us ignore that.
+
+        A fresh parser reads it, by the same rules. The head that it is fed instead of the real one
+        says how long the body is, as the real one did when it was judged; no byte is read twice.
+        """
+        parser = self._parser = httptools.HttpRequestParser(_BodyOnly(self))
+        try:
+            parser.feed_data(self._stand_in + data[head_end:])
+        except httptools.HttpParserError as fault:
+            self._fail(fault, data)
+        else:
+            self._bound(data)
+
+    def read_heads(self) -> None:
+        """Read what comes next from its head on."""
+        self._parser = httptools.HttpRequestParser(self)
+
+    def _bound(self, data: bytes) -> None:
         """Limit what the parser does not show: a head that does not end, and the wrapping of chunks."""
         if self._phase is _BODY:
             self._head = b""
             self._size_before = self._size
-            self._chunked_allowance -= fed_bytes
+            self._chunked_allowance -= len(data)
             if self._chunked_allowance < 0:
                 self._end(BodyTooLarge(detail="more bytes around the body than in it"))
-        elif self._phase is _IDLE and not self._head.isspace():
+        elif self._arrived is not None:
+            if data.endswith(b"\r") and not self.is_done:
+                # Perhaps half of an empty line in front of the next request, which is to be judged as a whole.
+                self._split(data)
             self._head = b""
         elif len(self._head) > self._limits.header_bytes:
             self._end(HeadersTooLarge())
@@ -167,7 +191,7 @@ class Http1:
 
     def _split(self, data: bytes) -> None:
         """Set aside what came behind the request that has arrived; the parser cannot say where that begins."""
-        self._parser = httptools.HttpRequestParser(self)
+        self.read_heads()
         self._phase = _IDLE
         if "transfer-encoding" in self._headers:
             # Nobody sends ahead behind chunks, so it is not worth reading chunks twice: RFC 9112 §9.3.2 lets us close.
@@ -254,6 +278,10 @@ class Http1:
         """Hand out the request."""
         # Only here does the parser know; afterwards it has forgotten and says no.
         keeps_alive = self._parser.should_keep_alive() and self._version == "1.1"
+        if "upgrade" in self._headers and self._parser.should_upgrade():
+            # Complete is only the head: the parser takes the body for the other protocol's.
+            self._stand_in = _stand_in(self._headers, keeps_alive=keeps_alive)
+            return
         source = self._source
         request = Request(
             self.method,
@@ -305,7 +333,45 @@ class Http1:
         self._line = line
 
 
+class _BodyOnly:
+    """Hands the codec what stands behind a head that was read before; of the stand-in for that head, nothing."""
+
+    def __init__(self, http: Http1) -> None:
+        self._http = http
+        self._is_behind_head = False
+        self.on_body = http.on_body
+
+    def on_headers_complete(self) -> None:
+        self._is_behind_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # A trailer.
+        if self._is_behind_head:
+            self._http.on_header(name, value)
+
+    def on_message_complete(self) -> None:
+        self._http.on_message_complete()
+        self._http.read_heads()
+
+    def on_message_begin(self) -> None:
+        # The next request, in the same read.
+        if self._is_behind_head:
+            self._http.on_message_begin()
+
+
 _VERSIONS = ("1.1", "1.0")
+
+
+def _stand_in(headers: Mapping[str, str], *, keeps_alive: bool) -> bytes:
+    """Return a head that says of the body and of the connection what the real one does, and nothing else."""
+    lines = ["POST / HTTP/1.1"]
+    if "transfer-encoding" in headers:
+        lines.append("Transfer-Encoding: chunked")
+    elif "content-length" in headers:
+        lines.append(f"Content-Length: {headers['content-length']}")
+    if not keeps_alive:
+        lines.append("Connection: close")
+    return "\r\n".join((*lines, "", "")).encode()
 
 
 def _has_body(headers: Mapping[str, str]) -> bool:

@@ -58,6 +58,25 @@ def test_request_behind_a_body_that_came_in_pieces_is_found() -> None:
     assert bodies(http, b"56789" + post(b"next")) == [b"0123456789", b"next"]
 
 
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_white_space_at_the_end_of_a_request_is_not_in_front_of_the_next(cut: int) -> None:
+    http = codec()
+    chunked = post(b"2\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked", length=False)
+    for raw in (post(b"{}\n \n\r\n"), chunked, post()):
+        http.feed(raw[:-cut])
+        assert http.take() is None
+        http.feed(raw[-cut:])
+        assert isinstance(http.take(), Arrival)
+
+
+def test_empty_line_between_requests_is_read_alike_wherever_it_is_cut() -> None:
+    http = codec()
+    assert bodies(http, post(b"a") + b"\r") == [b"a"]
+    assert bodies(http, b"\n" + post(b"b")[:-1]) == []
+    assert bodies(http, b"\r") == [b"\r"]
+    assert bodies(http, post(b"c")) == [b"c"]
+
+
 def test_second_request_with_another_protocol_is_refused_even_if_the_first_has_its_line() -> None:
     http = codec()
     http.feed(post(b"POST /x HTTP/1.1\r\n") + post(b"a").replace(b"HTTP/1.1", b"RTSP/1.1"))
