@@ -6,16 +6,18 @@ label together.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from openmcp.audit.exchange import Record
 from openmcp.mcp import methods
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.agent import Agent
-from openmcp.model.decision import Decision
+from openmcp.model.decision import Decision, Effect
 from openmcp.model.server import Server
 from openmcp.telemetry.metrics import NO_DECISION, OTHER, Metrics
 
 _FAILED_LOGIN = "unauthenticated"
+_EFFECTS: Final = {effect: effect.label for effect in Effect}
 
 
 class Meter:
@@ -35,14 +37,15 @@ class Meter:
         server = record.server
         if server is None:
             return
-        metrics, decision, waited_s = self._metrics, record.decided, record.upstream_s
+        metrics, decision, agent, method = self._metrics, record.decided, record.agent, record.method
+        outcome, waited_s = record.outcome, record.upstream_s
         metrics.ended(
             server.name,
-            _method(record.method),
-            tool=self._tool(server, record),
-            agent=_agent(record.agent),
-            decision=decision.effect.label if decision is not None else NO_DECISION,
-            outcome=record.outcome,
+            method if method in methods.METHODS or not method else OTHER,
+            tool=self._tool(server, record.name) if method == methods.TOOLS_CALL else "",
+            agent=_agent(agent) if agent is not None else "",
+            decision=_EFFECTS[decision.effect] if decision is not None else NO_DECISION,
+            outcome=outcome,
             duration_s=record.duration_s,
             upstream_s=waited_s,
             request_bytes=record.request_bytes,
@@ -51,32 +54,23 @@ class Meter:
             metrics.answered(server.name, record.replica, upstream_s=waited_s)
         if decision is not None:
             self._decided(decision)
-        self._authenticated(record)
+        if agent is not None:
+            source = agent.principal.source
+            metrics.authenticated(source, "ok" if source else "anonymous")
+        elif outcome == _FAILED_LOGIN:
+            metrics.authenticated("", "invalid")
 
     def _decided(self, decision: Decision) -> None:
-        rule = decision.rule
-        self._metrics.decided(rule.policy if rule else "", rule.rule if rule else "", effect=decision.effect.label)
-        for shadow, effect in decision.would:
-            self._metrics.decided(shadow.policy, shadow.rule, effect=effect.label, mode="shadow")
+        rule, effect = decision.rule, _EFFECTS[decision.effect]
+        self._metrics.decided(rule.policy if rule else "", rule.rule if rule else "", effect=effect)
+        for shadow, would in decision.would:
+            self._metrics.decided(shadow.policy, shadow.rule, effect=_EFFECTS[would], mode="shadow")
 
-    def _authenticated(self, record: Record) -> None:
-        if record.agent is not None:
-            principal = record.agent.principal
-            self._metrics.authenticated(principal.source, "ok" if principal.source else "anonymous")
-        elif record.outcome == _FAILED_LOGIN:
-            self._metrics.authenticated("", "invalid")
-
-    def _tool(self, server: Server, record: Record) -> str:
-        if record.method != methods.TOOLS_CALL or record.name is None:
+    def _tool(self, server: Server, name: str | None) -> str:
+        if name is None:
             return ""
-        return record.name if self._is_listed(server, Subject(SubjectKind.TOOL, record.name)) else OTHER
+        return name if self._is_listed(server, Subject(SubjectKind.TOOL, name)) else OTHER
 
 
-def _method(method: str) -> str:
-    return method if not method or methods.lookup(method) is not None else OTHER
-
-
-def _agent(agent: Agent | None) -> str:
-    if agent is None:
-        return ""
+def _agent(agent: Agent) -> str:
     return agent.name if agent.is_configured or not agent.principal.source else OTHER

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from openmcp import __version__
 from openmcp.telemetry import catalogue
 from openmcp.telemetry.catalogue import CATALOGUE, Metric
-from openmcp.telemetry.series import OTHER, Counter, Histogram, Labels
+from openmcp.telemetry.series import MAX_SERIES, OTHER, Cell, Counter, Histogram, Labels, Row
 
 __all__ = ["NO_DECISION", "OTHER", "Metrics"]
 
@@ -29,6 +29,9 @@ _RESPONSE: Final = "response"
 
 Probe: TypeAlias = Callable[[], Mapping[Labels, float]]
 """Asked at each scrape; for what is known elsewhere anyhow. Called on the scraper's thread."""
+
+_Ending: TypeAlias = tuple[Cell, Cell, Row, Row]
+"""What the end of an exchange steps, found by its labels once: in flight, requests, durations, overheads."""
 
 Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
@@ -50,6 +53,8 @@ class Metrics:
         self._upstream = self._histograms[catalogue.UPSTREAM_DURATION.name]
         self._decisions = self._counters[catalogue.POLICY_DECISIONS.name]
         self._inflight = self._counters[catalogue.INFLIGHT.name]
+        self._authentications = self._counters[catalogue.AUTHENTICATIONS.name]
+        self._endings: dict[Labels, _Ending] = {}
         self._counters[catalogue.BUILD_INFO.name].set((__version__, platform.python_version()), 1)
         self.registry.register(_Scrape(self._families))
         ProcessCollector(registry=self.registry)
@@ -77,10 +82,12 @@ class Metrics:
 
         `None` where nothing was sent on. Streams, which last as long as they like, pass `upstream_s` = `duration_s`.
         """
-        self._inflight.add((server,), -1)
-        self._requests.add((server, method, tool, agent, decision, outcome))
-        self._durations.observe((server, method, tool), duration_s)
-        self._overheads.observe((server,), duration_s - upstream_s if upstream_s else duration_s)
+        labels = (server, method, tool, agent, decision, outcome)
+        inflight, requests, durations, overheads = self._endings.get(labels) or self._ending(labels)
+        inflight.value -= 1
+        requests.value += 1
+        durations.observe(duration_s)
+        overheads.observe(duration_s - upstream_s if upstream_s else duration_s)
         if request_bytes:
             self._bytes.observe((server, _REQUEST), request_bytes)
 
@@ -98,7 +105,19 @@ class Metrics:
 
     def authenticated(self, source: str, result: str) -> None:
         """A source has said who an agent is, or not."""
-        self._counters[catalogue.AUTHENTICATIONS.name].add((source, result))
+        self._authentications.add((source, result))
+
+    def _ending(self, labels: Labels) -> _Ending:
+        server, method, tool = labels[:3]
+        if len(self._endings) >= MAX_SERIES:
+            self._endings.clear()
+        ending = self._endings[labels] = (
+            self._inflight.cell((server,)),
+            self._requests.cell(labels),
+            self._durations.row((server, method, tool)),
+            self._overheads.row((server,)),
+        )
+        return ending
 
     # ------------------------------------------------------------ now and then
 

@@ -16,38 +16,64 @@ MAX_SERIES: Final = 2_000
 """Series of one metric; what comes beyond is counted together, so that nobody can fill the memory by names."""
 
 
+class Cell:
+    """One number; who steps it often keeps the cell."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0
+
+
 class Counter:
     """A number per label values."""
 
-    __slots__ = ("_labels", "_values")
+    __slots__ = ("_cells", "_labels")
 
     def __init__(self, labels: int) -> None:
         self._labels = labels
-        self._values: dict[Labels, float] = {}
+        self._cells: dict[Labels, Cell] = {}
+
+    def cell(self, labels: Labels) -> Cell:
+        """Return the number of these labels, or the one of all that came too late."""
+        return self._cells.get(labels) or self._begin(labels)
 
     def add(self, labels: Labels, amount: float = 1) -> None:
         """Step up; gauges also step down."""
-        values = self._values
-        try:
-            values[labels] += amount
-        except KeyError:
-            self._begin(labels, amount)
+        self.cell(labels).value += amount
 
     def set(self, labels: Labels, value: float) -> None:
-        """Take this value instead."""
-        if labels not in self._values:
-            self._begin(labels, 0)
-        if labels in self._values:
-            self._values[labels] = value
+        """Take this value instead; what shares its series with others has none of its own to take."""
+        cell = self.cell(labels)
+        if labels in self._cells:
+            cell.value = value
 
     def items(self) -> list[tuple[Labels, float]]:
         """Return every series and its value."""
-        return list(self._values.items())
+        return [(labels, cell.value) for labels, cell in list(self._cells.items())]
 
-    def _begin(self, labels: Labels, amount: float) -> None:
-        if len(self._values) >= MAX_SERIES:
+    def _begin(self, labels: Labels) -> Cell:
+        if len(self._cells) >= MAX_SERIES:
             labels = (OTHER,) * self._labels
-        self._values[labels] = self._values.get(labels, 0) + amount
+        return self._cells.setdefault(labels, Cell())
+
+
+class Row:
+    """The buckets of one series; who counts often keeps the row."""
+
+    __slots__ = ("_bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        """How many values fell into each bucket; the last one has no bound."""
+
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
 
 
 class Histogram:
@@ -58,32 +84,31 @@ class Histogram:
     def __init__(self, labels: int, bounds: tuple[float, ...]) -> None:
         self._labels = labels
         self.bounds = bounds
-        # One list per series: counts by bucket (the last one without bound), then the sum.
-        self._rows: dict[Labels, list[float]] = {}
+        self._rows: dict[Labels, Row] = {}
+
+    def row(self, labels: Labels) -> Row:
+        """Return the buckets of these labels, or those of all that came too late."""
+        return self._rows.get(labels) or self._begin(labels)
 
     def observe(self, labels: Labels, value: float) -> None:
         """Count one value."""
-        row = self._rows.get(labels)
-        if row is None:
-            row = self._begin(labels)
-        row[bisect_left(self.bounds, value)] += 1
-        row[-1] += value
+        self.row(labels).observe(value)
 
     def items(self) -> Iterator[tuple[Labels, list[tuple[str, float]], float]]:
         """Return every series as Prometheus wants it: cumulative buckets by upper bound, and the sum."""
         names = [*map(_bound, self.bounds), "+Inf"]
         for labels, row in list(self._rows.items()):
-            total = 0.0
+            total = 0
             buckets: list[tuple[str, float]] = []
-            for name, count in zip(names, row, strict=False):
+            for name, count in zip(names, row.counts, strict=True):
                 total += count
                 buckets.append((name, total))
-            yield labels, buckets, row[-1]
+            yield labels, buckets, row.sum
 
-    def _begin(self, labels: Labels) -> list[float]:
+    def _begin(self, labels: Labels) -> Row:
         if len(self._rows) >= MAX_SERIES:
             labels = (OTHER,) * self._labels
-        return self._rows.setdefault(labels, [0.0] * (len(self.bounds) + 2))
+        return self._rows.setdefault(labels, Row(self.bounds))
 
 
 def _bound(value: float) -> str:
