@@ -5,7 +5,7 @@ errors, a 404 for a session, 400 and 405 pass; everything else is ours to explai
 because a bare status would make SDK clients lose their session or start to log in.
 """
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 from openmcp.errors import OutcomeUnknown, UnknownSession, UpstreamBroken, UpstreamFailed, UpstreamUnreachable
 from openmcp.mcp.message import Id, Kind, Message, read
@@ -44,9 +44,11 @@ def check(permitted: Permitted, reply: Reply) -> None:
 
 
 async def deliver(sending: AbstractAsyncContextManager[Reply]) -> None:
-    """Send what has no answer but its status; that status changes nothing here."""
-    async with sending:
-        return
+    """Send what has no answer but its status; whatever becomes of it changes nothing here."""
+    # It goes beside an exchange that lives, and must not end it.
+    with suppress(UpstreamFailed):
+        async with sending:
+            return
 
 
 async def answer(permitted: Permitted, reply: Reply) -> Message | None:
