@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from openmcp.errors import HeaderMismatch, HeadersTooLarge, InvalidParams, Malformed
 from openmcp.mcp import methods
-from openmcp.mcp.message import Json, JsonObject, Kind, Message
+from openmcp.mcp.message import Json, JsonObject, Message
 from openmcp.mcp.revisions import META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION, REVISIONS, Revision
 
 # In lower case, as `Request.headers` has them and as HTTP/2 sends them; no reader minds the case.
@@ -71,7 +71,10 @@ _MIRRORED_IF_PRESENT: Final[Mapping[str, str]] = {
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
-_PLAIN = re.compile(r"[\x20-\x7e]*")
+_VERSIONS: Final = {version: (CANONICAL[MCP_PROTOCOL_VERSION], version) for version in REVISIONS}
+_METHOD: Final = CANONICAL[MCP_METHOD]
+_NAME: Final = CANONICAL[MCP_NAME]
+
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DECIMAL = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
@@ -81,7 +84,7 @@ _ANNOTATED_TYPES: Final = frozenset({"string", "integer", "boolean"})
 
 def encode_value(value: str) -> str:
     """Return `value` as a header can carry it: plain, or `=?base64?…?=` around its UTF-8."""
-    if _PLAIN.fullmatch(value) and value == value.strip(" ") and not _SENTINEL.fullmatch(value):
+    if _is_plain(value) and value[:1] != " " and value[-1:] != " " and not _SENTINEL.fullmatch(value):
         return value
     return f"=?base64?{base64.b64encode(value.encode()).decode('ascii')}?="
 
@@ -92,7 +95,7 @@ def decode_value(value: str) -> str:
     Raises: HeaderMismatch, if it holds anything but visible ASCII, or base64 that no
     encoder writes (two texts for one value would be a way round a comparison).
     """
-    if not _PLAIN.fullmatch(value):
+    if not _is_plain(value):
         raise HeaderMismatch(detail="a header holds control characters or is not ASCII")
     wrapped = _SENTINEL.fullmatch(value)
     if wrapped is None:
@@ -112,26 +115,33 @@ def check_envelope(headers: Mapping[str, str], message: Message, revision: Revis
     `headers` have lower-case names. Raises: InvalidParams (`_meta` lacks what the revision
     demands), HeaderMismatch, Malformed (a reply in the modern era).
     """
-    declared = message.params.get("_meta") if not message.kind.is_reply else None
+    kind = message.kind
+    if kind.is_reply:
+        if revision.is_modern:
+            raise Malformed("Replies are not part of this protocol version.")
+        return
+    params = message.params
+    declared = params.get("_meta")
     version = declared.get(META_PROTOCOL_VERSION) if isinstance(declared, dict) else None
     if not revision.is_modern:
         # A modern message under a legacy header would be read by other rules than it was written by.
         if version is not None and version != revision.version and not _is_legacy(version):
             raise HeaderMismatch(detail="_meta names another protocol version than the header")
         return
-    if message.kind.is_reply:
-        raise Malformed("Replies are not part of this protocol version.")
-    if message.kind is Kind.REQUEST:
+    if kind.is_request:
         _check_meta(declared)
-    if message.kind is Kind.REQUEST or version is not None:
+    if kind.is_request or version is not None:
         _check_equal(headers, MCP_PROTOCOL_VERSION, version)
-    if message.kind is Kind.REQUEST or MCP_METHOD in headers:
+    if kind.is_request or MCP_METHOD in headers:
         _check_equal(headers, MCP_METHOD, message.method)
-    _check_name(headers, message)
+    _check_name(headers, message.method, params)
 
 
 def param_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the `Mcp-Param-*` headers, names in lower case. Raises: HeadersTooLarge."""
+    # Most requests have none, and one search in all names tells so.
+    if MCP_PARAM_PREFIX not in "\n".join(headers):
+        return {}
     found = {name: value for name, value in headers.items() if name.startswith(MCP_PARAM_PREFIX)}
     if len(found) > PARAM_COUNT or sum(len(name) + len(value) for name, value in found.items()) > PARAM_BYTES:
         raise HeadersTooLarge(detail="too many or too long Mcp-Param headers")
@@ -187,19 +197,21 @@ def routing_headers(
     is made from the arguments. In the legacy era the version is the only header, and does
     not go with `initialize`, which negotiates it. Raises: HeadersTooLarge, HeaderMismatch.
     """
-    version = (CANONICAL[MCP_PROTOCOL_VERSION], revision.version)
+    version = _VERSIONS[revision.version]
     if not revision.is_modern:
         is_negotiated = message is None or message.method != methods.INITIALIZE
         return (version,) if revision.has_version_header and is_negotiated else ()
     if message is None:
         return (version,)
-    made = [version, (CANONICAL[MCP_METHOD], encode_value(message.method))]
-    field = _MIRRORED.get(message.method) or _MIRRORED_IF_PRESENT.get(message.method, "")
-    name = message.params.get(field)
+    method, params = message.method, message.params
+    # The protocol's own names are plain.
+    made = [version, (_METHOD, method if method in methods.METHODS else encode_value(method))]
+    field = _MIRRORED.get(method) or _MIRRORED_IF_PRESENT.get(method, "")
+    name = params.get(field)
     if isinstance(name, str):
-        made.append((CANONICAL[MCP_NAME], encode_value(name)))
+        made.append((_NAME, encode_value(name)))
     if param_map:
-        made += _declared(message.params.get("arguments"), param_map)
+        made += _declared(params.get("arguments"), param_map)
     if unknown_params:
         made += _undeclared(unknown_params, param_map)
     return tuple(made)
@@ -220,6 +232,11 @@ def _undeclared(headers: Mapping[str, str], param_map: Mapping[str, tuple[str, .
     ]
 
 
+def _is_plain(text: str) -> bool:
+    """Whether it holds nothing but the visible characters of ASCII, and spaces."""
+    return text.isascii() and text.isprintable()
+
+
 def _is_legacy(version: Json) -> bool:
     """Whether the version, wrongly put into `_meta`, is one that no reader takes for the modern era."""
     known = REVISIONS.get(version) if isinstance(version, str) else None
@@ -229,8 +246,8 @@ def _is_legacy(version: Json) -> bool:
 def _check_meta(declared: Json) -> None:
     if not isinstance(declared, dict):
         raise InvalidParams("params._meta is missing.")
-    missing = [key for key in (META_PROTOCOL_VERSION, META_CLIENT_CAPABILITIES) if key not in declared]
-    if missing:
+    if META_PROTOCOL_VERSION not in declared or META_CLIENT_CAPABILITIES not in declared:
+        missing = [key for key in (META_PROTOCOL_VERSION, META_CLIENT_CAPABILITIES) if key not in declared]
         raise InvalidParams(f"params._meta lacks {', '.join(missing)}.")
 
 
@@ -238,21 +255,21 @@ def _check_equal(headers: Mapping[str, str], key: str, expected: Json) -> None:
     value = headers.get(key)
     if value is None:
         raise HeaderMismatch(f"The header {CANONICAL[key]} is missing.")
-    # Most values are plain and equal, and need no decoding.
-    is_plain = value.isascii() and value.isprintable() and not value.startswith("=?")
-    if value != expected if is_plain else decode_value(value) != expected:
+    # Most values are plain and stand for themselves.
+    is_itself = value[:2] != "=?" and _is_plain(value)
+    if value != expected if is_itself else decode_value(value) != expected:
         raise HeaderMismatch(f"The header {CANONICAL[key]} does not agree with the body.")
 
 
-def _check_name(headers: Mapping[str, str], message: Message) -> None:
-    field = _MIRRORED.get(message.method)
+def _check_name(headers: Mapping[str, str], method: str, params: JsonObject) -> None:
+    field = _MIRRORED.get(method)
     if field is not None:
-        expected = message.params.get(field)
+        expected = params.get(field)
         # Without the name the request is refused for that; there is nothing to compare.
         if expected is not None or MCP_NAME in headers:
             _check_equal(headers, MCP_NAME, expected)
-    elif message.method in _MIRRORED_IF_PRESENT and MCP_NAME in headers:
-        _check_equal(headers, MCP_NAME, message.params.get(_MIRRORED_IF_PRESENT[message.method]))
+    elif method in _MIRRORED_IF_PRESENT and MCP_NAME in headers:
+        _check_equal(headers, MCP_NAME, params.get(_MIRRORED_IF_PRESENT[method]))
 
 
 def _annotation(schema: JsonObject) -> str | None:

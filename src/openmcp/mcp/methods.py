@@ -6,9 +6,12 @@ what the specification says, not who may do it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final, NamedTuple
+
+import msgspec
 
 from openmcp.errors import InvalidParams
 from openmcp.mcp.message import Json, JsonObject, Message
@@ -66,7 +69,7 @@ class SubjectKind(StrEnum):
     RESOURCE = "resource"
 
 
-class Subject(NamedTuple):
+class Subject(msgspec.Struct, frozen=True):
     """The tool, prompt or resource that a message names. Names are compared exactly."""
 
     kind: SubjectKind
@@ -74,7 +77,7 @@ class Subject(NamedTuple):
     """The URI for a resource."""
 
 
-class Sender(Enum):
+class Sender(StrEnum):
     """Who may send a method."""
 
     AGENT = "agent"
@@ -93,7 +96,7 @@ class Group(StrEnum):
     SERVER_REQUEST = "server-request"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Method:
     """One row of the table."""
 
@@ -102,7 +105,7 @@ class Method:
     eras: frozenset[Era]
     senders: frozenset[Sender]
 
-    @property
+    @cached_property
     def is_notification(self) -> bool:
         """Whether nobody answers it."""
         return self.name.startswith("notifications/")
@@ -192,16 +195,17 @@ def subjects(message: Message) -> tuple[Subject, ...]:
 
     Raises: InvalidParams, where the member that names it is missing or no string.
     """
-    named = _NAMED.get(message.method)
+    method = message.method
+    named = _NAMED.get(method)
     if named is not None:
         return (_subject(message.params, named),)
-    if message.method == COMPLETION_COMPLETE:
+    if method == COMPLETION_COMPLETE:
         ref = message.params.get("ref")
         kind = ref.get("type") if isinstance(ref, dict) else None
         if not isinstance(ref, dict) or not isinstance(kind, str) or kind not in _REFERENCED:
             raise InvalidParams(detail="ref names neither a prompt nor a resource")
         return (_subject(ref, _REFERENCED[kind]),)
-    if message.method == SUBSCRIPTIONS_LISTEN:
+    if method == SUBSCRIPTIONS_LISTEN:
         return tuple(Subject(SubjectKind.RESOURCE, uri) for uri in _subscribed(message.params))
     return ()
 

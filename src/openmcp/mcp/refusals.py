@@ -169,7 +169,7 @@ def _unknown(message: Message, id: messages.Id, revision: Revision) -> Message:
         return messages.error(id, fault.code, fault.text)
     if not named:
         return _unknown_method(message, id)
-    kind, name = named[0]
+    kind, name = named[0].kind, named[0].name
     if kind is SubjectKind.RESOURCE:
         return messages.error(id, revision.resource_not_found_code, "Resource not found", data={"uri": name})
     return messages.error(id, _INVALID_PARAMS, f"Unknown {kind.value}: {name}")

@@ -7,6 +7,7 @@ servers. Knows no methods and no headers.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
@@ -23,7 +24,7 @@ class Era(StrEnum):
     """Stateless: each request describes itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Revision:
     """One revision, and what it differs in from the others."""
 
@@ -36,12 +37,12 @@ class Revision:
     has_tasks: bool = False
     """Whether requests may carry `params.task` (2025-11-25 only; later an extension)."""
 
-    @property
+    @cached_property
     def is_modern(self) -> bool:
         """Whether a disconnect cancels, no session exists and results carry `resultType`."""
         return self.era is Era.MODERN
 
-    @property
+    @cached_property
     def has_sessions(self) -> bool:
         """Whether `Mcp-Session-Id`, and ending a session by DELETE, exist."""
         return self.era is Era.LEGACY
