@@ -14,6 +14,7 @@ from openmcp.audit.bodies import BodyLine
 from openmcp.audit.flows import Flows
 from openmcp.audit.parts import (
     DETAIL_CHARS,
+    NAME_CHARS,
     SHORT_CHARS,
     Ids,
     Parts,
@@ -23,7 +24,6 @@ from openmcp.audit.parts import (
     encoded,
     http_key,
     http_piece,
-    mcp_key,
     mcp_piece,
     mcp_start,
     outcome_piece,
@@ -52,7 +52,7 @@ _END_HEAD: Final = b'{"type":"exchange",'
 _ALL_STEPS: Final = (
     b'{"received":%d,"authn":%d,"policy":%d,"upstreamSent":%d,"upstreamFirst":%d,"upstreamLast":%d,"sent":%d}'
 )
-_OURSELVES: Final = encoded(AgentPart(name="gateway", id="gateway", method="own"))
+_OURSELVES: Final = b'"agent":%b,' % encoded(AgentPart(name="gateway", id="gateway", method="own"))
 
 
 class Observer(Protocol):
@@ -77,10 +77,10 @@ class Desk:
         self.refusals = refusals
         self.flows = Flows(hashing)
         self.ids = Ids()
-        self.agents = Parts(agent_part)
-        self.decisions = Parts(decision_part)
-        self.servers: Parts[Server] = Parts(lambda server: server.name)
-        self.replicas: Parts[Replica] = Parts(lambda replica: replica.url)
+        self.agents: Parts[Agent] = Parts(lambda agent: b'"agent":%b,' % encoded(agent_part(agent)))
+        self.decisions: Parts[Decision] = Parts(lambda decision: encoded(decision_part(decision)))
+        self.servers: Pieces[str] = Pieces(lambda name: b'"server":%b,' % encoded(name))
+        self.replicas: Pieces[str] = Pieces(lambda url: b'"replica":%b,' % encoded(url))
         self.requests = Pieces(http_piece)
         self.messages = Pieces(mcp_start)
         self.outcomes = Pieces(outcome_piece)
@@ -95,14 +95,19 @@ class Record:
     """
 
     # Defaults stand on the class: most exchanges set few of them.
-    _server: Server | None = None
+    server: Server | None = None
+    """The server, once it is known."""
+
+    agent: Agent | None = None
     _agent = b""
     _binding = ""
     _version = ""
     _session = ""
     _flow = ""
     _replica = b""
-    _replica_url = ""
+    replica = ""
+    """URL of the replica that answered."""
+
     _asked: Message | None = None
     """The request, until its line can name flow and session."""
 
@@ -113,13 +118,16 @@ class Record:
     _request_mcp: bytes | None = None
     """The request as lines name it; decision, answer and end repeat it."""
 
-    _method = ""
-    _name: str | None = None
+    method = ""
+    """The method that was asked for; empty for GET, DELETE and what could not be read."""
+
+    name: str | None = None
+    """The tool, prompt or resource that was named."""
+
     _shared = b""
     """Members that every line has; made again when one of them changes."""
 
     _seq = 0
-    agent: Agent | None = None
     decided: Decision | None = None
     """What policy said of the request."""
 
@@ -129,7 +137,7 @@ class Record:
     _refusal: OpenMCPError | None = None
     _is_closed = False
     # Unix nanoseconds.
-    _authn = _policy = _sent = _first = _last = 0
+    _authn = _policy = _sent = _first = _last = _end = 0
 
     def __init__(self, desk: Desk, request: Request | None) -> None:
         """`request` is `None` for what the gateway itself asks."""
@@ -145,9 +153,9 @@ class Record:
 
     def routed(self, server: Server) -> None:
         """Which server stands behind the path."""
-        if self._server is None and self._desk.observer is not None and self._request is not None:
+        if self.server is None and self._desk.observer is not None and self._request is not None:
             self._desk.observer.began(server)
-        self._server, self._shared = server, b""
+        self.server, self._shared = server, b""
 
     def identified(self, agent: Agent) -> None:
         """Who asks."""
@@ -167,11 +175,11 @@ class Record:
         self._version = arrival.revision.version
         if arrival.session is not None:
             self.session(arrival.session)
-        self._method = arrival.method
+        self.method = arrival.method
         # The first of several stands for all: the body, where it is kept, has the others.
-        self._name = arrival.subjects[0].name if arrival.subjects else None
+        self.name = arrival.subjects[0].name if arrival.subjects else None
         if self._asked is not None:
-            self._ask(Direction.FROM_AGENT, self._asked)
+            self._ask(Direction.FROM_AGENT, self._asked, self._desk.clock_ns())
 
     def session(self, session: Session | str | None) -> None:
         """The session, or its raw id, of which only a keyed digest is kept; `None` changes nothing."""
@@ -189,10 +197,10 @@ class Record:
 
     def answered(self, replica: Replica, status: int) -> None:
         """The head of a replica's answer has come."""
-        self._replica = b'"replica":%b,' % self._desk.replicas.of(replica)
-        self._replica_url = replica.url
+        desk, self.replica = self._desk, replica.url
+        self._replica = desk.replicas[replica.url]
         self._upstream_status = status
-        self._first = self._last = self._desk.clock_ns()
+        self._first = self._last = desk.clock_ns()
 
     # ------------------------------------------------------------ lines
 
@@ -206,12 +214,12 @@ class Record:
         size: int = 0,
     ) -> None:
         """One message on one leg. `size`: bytes on the wire; `event_id`: of the event that carried it."""
-        kind = message.kind
+        kind, now = message.kind, self._desk.clock_ns()
         if direction is Direction.FROM_SERVER:
-            self._last = self._desk.clock_ns()
+            self._last = now
         elif self._request is None and kind is Kind.REQUEST and not self._parent:
-            self._method, self._name = message.method, _subject_name(message)
-            self._ask(direction, message)
+            self.method, self.name = message.method, _subject_name(message)
+            self._ask(direction, message, now)
             return
         if (kind is Kind.RESULT or kind is Kind.ERROR) and message.id == self._request_id and message.id is not None:
             self._judge(message)
@@ -221,28 +229,31 @@ class Record:
         if event_id is not None:
             event = self._desk.flows.secret("audit-event", event_id.encode())
             own = b'%b,"stream":%b' % (own, encoded(StreamPart(event=event)))
-        self._write(direction, message, own=_flagged(own, flags), size=size)
+        if flags:
+            own = b'%b,"flags":%b' % (own, encoded(flags))
+        self._write(direction, message, now, own=own, size=size)
 
     def dropped(self, direction: Direction, why: str, message: Message | None = None) -> None:
         """Something on this leg was not sent on."""
+        now = self._desk.clock_ns()
         own = b'"outcome":%b,"flags":["dropped"]' % encoded(OutcomePart(kind=text(why, SHORT_CHARS)))
         if message is None:
-            self._desk.writer.append(self._line(_STREAM_HEADS[direction], own) + b"}", Rank.MESSAGE)
+            self._desk.writer.append(self._line(_STREAM_HEADS[direction], now, own) + b"}", Rank.MESSAGE)
             return
         mcp = self._mcp(message.method, None, message.id)
-        self._write(direction, message, own=b'"mcp":%b,%b' % (mcp, own), size=0)
+        self._write(direction, message, now, own=b'"mcp":%b,%b' % (mcp, own), size=0)
 
     def decision(self, decision: Decision, message: Message | None) -> str:
         """What policy said of the message; return the decision's id, which the agent may be told."""
-        if not self._policy:
-            self._policy = self._desk.clock_ns()
+        now = self._desk.clock_ns()
+        self._policy = self._policy or now
         self.decided = decision
         part = self._desk.decisions.of(decision)
         if message is None or message.id == self._request_id:
             own = b'%b"mcp":%b,"decision":%b' % (self._parent, self._request_mcp or self._describe(), part)
         else:
             own = b'"mcp":%b,"decision":%b' % (self._mcp(message.method, None, message.id), part)
-        self._desk.writer.append(self._line(_DECISION_HEAD, own) + b"}", Rank.DECISION)
+        self._desk.writer.append(self._line(_DECISION_HEAD, now, own) + b"}", Rank.DECISION)
         return f"{self.id}.{self._seq}"
 
     def refused(self, error: OpenMCPError, status: int) -> None:
@@ -254,17 +265,18 @@ class Record:
         if self._is_closed:
             return
         self._is_closed = True
+        self._end = now = self._desk.clock_ns()
         self._status = status or self._status
-        if self._desk.observer is not None and self._server is not None and self._request is not None:
+        if self._desk.observer is not None and self.server is not None and self._request is not None:
             self._desk.observer.ended(self)
         if replica is not None and not self._replica:
-            self._replica = b'"replica":%b,' % self._desk.replicas.of(replica)
+            self._replica = self._desk.replicas[replica.url]
         if self._is_only_counted():
             return
         try:
             if self._asked is not None:
-                self._method, self._name = self._asked.method, _subject_name(self._asked)
-                self._ask(Direction.FROM_AGENT, self._asked)
+                self.method, self.name = self._asked.method, _subject_name(self._asked)
+                self._ask(Direction.FROM_AGENT, self._asked, now)
         except AuditUnavailable:
             # The last line tells that it was refused for want of evidence.
             pass
@@ -273,7 +285,7 @@ class Record:
             self._timing(),
             self._outcome(status or self._status),
         )
-        self._desk.writer.append(self._line(_END_HEAD, own) + b"}", Rank.END)
+        self._desk.writer.append(self._line(_END_HEAD, now, own) + b"}", Rank.END)
 
     async def kept(self) -> None:
         """Wait until the lines so far count as kept (`audit.durability`), and there is room for more.
@@ -283,24 +295,10 @@ class Record:
         writer = self._desk.writer
         if not writer.has_room:
             await writer.room()
-        await writer.settled()
+        if writer.durability is not Durability.ASYNC:
+            await writer.settled()
 
     # ------------------------------------------------------------ for metrics
-
-    @property
-    def server(self) -> Server | None:
-        """The server, once it is known."""
-        return self._server
-
-    @property
-    def method(self) -> str:
-        """The method that was asked for; empty for GET, DELETE and what could not be read."""
-        return self._method
-
-    @property
-    def name(self) -> str | None:
-        """The tool, prompt or resource that was named."""
-        return self._name
 
     @property
     def outcome(self) -> str:
@@ -317,14 +315,9 @@ class Record:
         return len(self._request.body) if self._request is not None else 0
 
     @property
-    def replica(self) -> str:
-        """URL of the replica that answered; empty if none did."""
-        return self._replica_url
-
-    @property
     def duration_s(self) -> float:
-        """Seconds since the head of the request was read."""
-        return (self._desk.clock_ns() - self._received) / 1e9
+        """Seconds from the head of the request to `close`."""
+        return (self._end - self._received) / 1e9
 
     @property
     def upstream_s(self) -> float | None:
@@ -333,36 +326,36 @@ class Record:
 
     # ------------------------------------------------------------ how a line is made
 
-    def _ask(self, direction: Direction, message: Message) -> None:
+    def _ask(self, direction: Direction, message: Message, now: int) -> None:
         self._asked = None
         self._request_id = message.id
         own = b'"mcp":%b' % self._describe()
         self._parent = b'"parent":"%b.%d",' % (self._id, self._seq + 1)
-        self._write(direction, message, own=own, size=len(self._request.body) if self._request is not None else 0)
+        request = self._request
+        self._write(direction, message, now, own=own, size=len(request.body) if request is not None else 0)
 
     def _mcp(self, method: str, name: str | None, id: Id | None) -> bytes:
-        key = mcp_key(method, name, version=self._version, session=self._session)
+        # Cut to size: senders choose them, and they are kept.
+        key = (method[:SHORT_CHARS], name and name[:NAME_CHARS], self._version, self._session)
         return mcp_piece(self._desk.messages[key], id)
 
     def _describe(self) -> bytes:
-        self._request_mcp = mcp = self._mcp(self._method, self._name, self._request_id)
+        self._request_mcp = mcp = self._mcp(self.method, self.name, self._request_id)
         return mcp
 
-    def _write(self, direction: Direction, message: Message, *, own: bytes, size: int) -> None:
-        bodies = self._server.bodies if self._server is not None else Bodies.NONE
+    def _write(self, direction: Direction, message: Message, now: int, *, own: bytes, size: int) -> None:
+        desk, bodies = self._desk, self.server.bodies if self.server is not None else Bodies.NONE
         if size and bodies is not Bodies.NONE:
             own = b'%b,"bytes":%d' % (own, size)
-        line = self._line(_HEADS[direction][message.kind], own)
+        line = self._line(_HEADS[direction][message.kind], now, own)
         if bodies is Bodies.FULL:
-            desk = self._desk
             desk.writer.append(BodyLine(line, message.body, size=size or 1024, hashing=desk.hashing), Rank.MESSAGE)
         else:
-            self._desk.writer.append(line + b"}", Rank.MESSAGE)
+            desk.writer.append(line + b"}", Rank.MESSAGE)
 
-    def _line(self, head: bytes, own: bytes) -> bytes:
+    def _line(self, head: bytes, now: int, own: bytes) -> bytes:
         """Return the line without its closing brace; `own` is what no other line has."""
         self._seq = seq = self._seq + 1
-        now = self._desk.clock_ns()
         if seq == 1 and self._request is not None:
             own = b'"http":%b,%b' % (self._desk.requests[http_key(self._request)], own)
         shared = self._shared or self._share(now, is_last=head is _END_HEAD)
@@ -379,30 +372,25 @@ class Record:
 
     def _share(self, now: int, *, is_last: bool) -> bytes:
         flow = self._flow or self._begin_flow(now, is_last=is_last)
-        shared = b'"exchange":"%b",' % self._id
-        if flow:
-            shared += b'"flow":"%b",' % flow.encode()
-        if self._agent:
-            shared += b'"agent":%b,' % self._agent
-        if self._server is not None:
-            shared += b'"server":%b,' % self._desk.servers.of(self._server)
-        if flow:
-            self._shared = shared
+        server = self._desk.servers[self.server.name] if self.server is not None else b""
+        if not flow:
+            return b'"exchange":"%b",%b%b' % (self._id, self._agent, server)
+        self._shared = shared = b'"exchange":"%b","flow":"%b",%b%b' % (self._id, flow.encode(), self._agent, server)
         return shared
 
     def _begin_flow(self, now: int, *, is_last: bool) -> str:
         """Return the flow of an exchange without a session; none yet while it may open one."""
-        is_opening = self._method == methods.INITIALIZE and not is_last
-        if is_opening or not self._binding or self._server is None:
+        is_opening = self.method == methods.INITIALIZE and not is_last
+        if is_opening or not self._binding or self.server is None:
             return ""
-        self._flow = self._desk.flows.of_principal(self._binding, self._server.name, exchange=self.id, now_ns=now)
+        self._flow = self._desk.flows.of_principal(self._binding, self.server.name, exchange=self.id, now_ns=now)
         return self._flow
 
     # ------------------------------------------------------------ how it ends
 
     def _judge(self, answer: Message) -> None:
-        result = answer.result
-        if result is not None:
+        result = answer.body.get("result")
+        if isinstance(result, dict):
             verdict = result.get("isError")
             self._is_error, self._jsonrpc = verdict if isinstance(verdict, bool) else None, None
             return
@@ -416,10 +404,10 @@ class Record:
         refusal, request = self._refusal, self._request
         if refusal is None or request is None or self._agent:
             return False
-        return not self._desk.refusals.admits(request.peer.address, refusal.kind, now_ns=self._desk.clock_ns())
+        return not self._desk.refusals.admits(request.peer.address, refusal.kind, now_ns=self._end)
 
     def _timing(self) -> bytes:
-        start, end = self._received, self._desk.clock_ns()
+        start, end = self._received, self._end
         authn, policy, sent, first, last = self._authn, self._policy, self._sent, self._first, self._last
         if authn and policy and sent and first and last:
             # The common case, without a struct.
@@ -457,10 +445,6 @@ class Record:
                 detail=text(refusal.detail, DETAIL_CHARS),
             )
         )
-
-
-def _flagged(own: bytes, flags: tuple[str, ...]) -> bytes:
-    return b'%b,"flags":%b' % (own, encoded(flags)) if flags else own
 
 
 def _subject_name(message: Message) -> str | None:

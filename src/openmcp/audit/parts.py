@@ -64,7 +64,7 @@ def encoded(part: object) -> bytes:
 class Parts(Generic[NounT]):
     """Encodes each object once: agents and decisions come back in many lines."""
 
-    def __init__(self, make: Callable[[NounT], object]) -> None:
+    def __init__(self, make: Callable[[NounT], bytes]) -> None:
         self._make = make
         # By identity, since comparing costs more than encoding; holding the object keeps its identity its own.
         self._known: dict[int, tuple[NounT, bytes]] = {}
@@ -76,7 +76,7 @@ class Parts(Generic[NounT]):
             return known[1]
         if len(self._known) >= _CACHED:
             self._known.clear()
-        raw = encoded(self._make(value))
+        raw = self._make(value)
         self._known[id(value)] = (value, raw)
         return raw
 
@@ -150,11 +150,7 @@ def http_piece(key: HttpKey) -> bytes:
 
 
 McpKey: TypeAlias = tuple[str, str | None, str, str]
-
-
-def mcp_key(method: str, name: str | None, *, version: str, session: str) -> McpKey:
-    """Return what is told of a message beside its id, which never repeats."""
-    return method[:SHORT_CHARS], name[:NAME_CHARS] if name is not None else None, version, session
+"""Method, name, version and session: what is told of a message beside its id, which never repeats."""
 
 
 def mcp_start(key: McpKey) -> bytes:
@@ -166,10 +162,10 @@ def mcp_start(key: McpKey) -> bytes:
 
 def mcp_piece(start: bytes, id: Id | None) -> bytes:
     """Return the message's part as it stands in a line."""
-    if id is None:
-        return start[:-1] + b"}" if len(start) > 1 else b"{}"
     if isinstance(id, int) and _LEAST <= id <= _MOST:
         return b'%b"id":%d}' % (start, id)
+    if id is None:
+        return start[:-1] + b"}" if len(start) > 1 else b"{}"
     return b'%b"id":%b}' % (start, encoded(_short(id)))
 
 
