@@ -5,9 +5,10 @@ was already written. Knows the wire and the protocol, and nothing of why.
 """
 
 from openmcp.errors import OpenMCPError, OutcomeUnknown
-from openmcp.mcp import headers, refusals, sse
-from openmcp.mcp.message import Kind, Message, encode, parse
-from openmcp.mcp.revisions import REVISIONS, WITHOUT_HEADER, Revision
+from openmcp.mcp import headers, methods, refusals, sse
+from openmcp.mcp import message as messages
+from openmcp.mcp.message import JsonObject, Kind, Message, encode, parse
+from openmcp.mcp.revisions import META_SUBSCRIPTION_ID, REVISIONS, WITHOUT_HEADER, Revision
 from openmcp.model.decision import Permitted
 from openmcp.model.http import Request, Wire
 
@@ -110,7 +111,7 @@ class Responder:
 
     def refuse(self, error: OpenMCPError) -> int:
         """Say no in the form that fits, and return the HTTP status that the agent saw."""
-        self.refusal = error
+        self.refusal = None if self._is_subscribed and isinstance(error, OutcomeUnknown) else error
         if self.is_stream:
             self._write_refusal(error)
             self._wire.end()
@@ -127,7 +128,8 @@ class Responder:
         """End at once without waiting: the exchange is being cancelled and the client may still be there."""
         if not self.is_open:
             # Nobody is told anything, but the record shall say that nobody knows the outcome.
-            self.refusal = error if self._awaits_answer and not self._is_resumable else None
+            is_lost = self._awaits_answer and not self._is_resumable and not self._is_subscribed
+            self.refusal = error if is_lost else None
         elif self.is_stream:
             self.end()
         else:
@@ -143,10 +145,22 @@ class Responder:
             return
         if self.message is not None and self._awaits_answer:
             self.is_answered = True
-            body = refusals.in_stream(
+            body = self._end_of_subscription() or refusals.in_stream(
                 error, self.message, self._revision, exchange_id=self.exchange_id, decision_id=self.decision_id
             )
             self._wire.write(sse.encode(body))
+
+    @property
+    def _is_subscribed(self) -> bool:
+        """Whether this is an open `subscriptions/listen`: it ends, and is never lost."""
+        return self.is_stream and self.message is not None and self.message.method == methods.SUBSCRIPTIONS_LISTEN
+
+    def _end_of_subscription(self) -> bytes:
+        """Return the successful end of a listen stream, whoever ends it; empty for any other exchange."""
+        if self.message is None or self.message.id is None or not self._is_subscribed:
+            return b""
+        meta: JsonObject = {META_SUBSCRIPTION_ID: self.message.id}
+        return encode(messages.result(self.message.id, {"resultType": "complete", "_meta": meta}))
 
     def _peek(self) -> Message | None:
         """Read the message only to choose the form of a refusal; a bad one has no say in that."""
