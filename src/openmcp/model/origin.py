@@ -1,11 +1,11 @@
 """Which request a stream answers: known at once for a POST, read from the sealed event id when a stream is resumed."""
 
-from typing import NamedTuple
+import msgspec
 
 from openmcp.mcp.message import Id
 
 
-class Origin(NamedTuple):
+class Origin(msgspec.Struct, frozen=True):
     """The request that an answer belongs to."""
 
     id: Id

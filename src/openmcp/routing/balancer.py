@@ -27,10 +27,10 @@ class Balancer:
         Raises: UnknownSession if the bound replica is not configured any more: never a silent move.
         """
         if bound_to is not None:
-            bound = tuple(replica for replica in server.replicas if replica.url == bound_to)
-            if not bound:
-                raise UnknownSession(detail=f"its replica {bound_to} is gone")
-            return bound
+            for replica in server.replicas:
+                if replica.url == bound_to:
+                    return (replica,)
+            raise UnknownSession(detail=f"its replica {bound_to} is gone")
         if len(server.replicas) == 1:
             return server.replicas
         healthy = [replica for replica in server.replicas if self._health.is_healthy(replica)]

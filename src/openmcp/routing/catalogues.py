@@ -50,7 +50,7 @@ class Catalogues:
     def definition(self, server: Server, agent: Agent, *, subject: Subject) -> Definition | None:
         """Return the definition from this agent's own last list, else from the gateway's own list."""
         seen = self._seen.get((server.name, agent.principal.binding))
-        return (seen.get(subject) if seen else None) or self.of(server).definitions.get(subject)
+        return (seen.get(subject) if seen else None) or self._own.get(server.name, _EMPTY).definitions.get(subject)
 
     async def resolve(self, server: Server, agent: Agent, *, subject: Subject) -> Definition | None:
         """Return the definition, reading the lists again if nobody has seen it; `None` if that cannot be known.

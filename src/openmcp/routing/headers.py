@@ -12,7 +12,8 @@ from openmcp.model.http import Request
 
 Headers = tuple[tuple[str, str], ...]
 
-_PASSED_ON = (headers.ACCEPT, headers.TRACEPARENT, headers.TRACESTATE)
+# `host`: the agent's own, for servers whose `upstream.host` is `client`.
+_PASSED_ON = (headers.ACCEPT, headers.TRACEPARENT, headers.TRACESTATE, "host")
 _EITHER = (headers.ACCEPT, f"{headers.JSON}, {headers.EVENT_STREAM}")
 _STREAM_ONLY = (headers.ACCEPT, headers.EVENT_STREAM)
 
@@ -20,14 +21,14 @@ _STREAM_ONLY = (headers.ACCEPT, headers.EVENT_STREAM)
 def upstream_headers(request: Request, arrival: Arrival, definition: Definition | None) -> Headers:
     """Return what goes with a message of an agent."""
     found = request.headers
-    passed = tuple((name, found[name]) for name in _PASSED_ON if name in found)
+    passed = [(name, found[name]) for name in _PASSED_ON if name in found]
     if not arrival.revision.is_modern:
-        return (*passed, *_legacy(arrival), *_host(request))
+        return (*passed, *_legacy(arrival))
     declared: Mapping[str, tuple[str, ...]] = definition.param_headers if definition is not None else {}
     made = headers.routing_headers(
         arrival.message, arrival.revision, param_map=declared, unknown_params=headers.param_headers(found)
     )
-    return (*passed, *made, *_host(request))
+    return (*passed, *made)
 
 
 def own_headers(arrival: Arrival) -> Headers:
@@ -45,9 +46,3 @@ def _legacy(arrival: Arrival) -> Headers:
     if arrival.last_event_id is not None:
         made = (*made, (headers.LAST_EVENT_ID, arrival.last_event_id))
     return made
-
-
-def _host(request: Request) -> Headers:
-    """The agent's own `Host`, for servers whose `upstream.host` is `client`."""
-    host = request.headers.get("host")
-    return (("host", host),) if host is not None else ()

@@ -5,11 +5,12 @@ only for what a server asked this very agent, and only once.
 """
 
 from collections import OrderedDict
-from typing import NamedTuple
+
+import msgspec
 
 from openmcp.errors import InvalidState, StoreConflict
 from openmcp.mcp import methods, results
-from openmcp.mcp.message import Id, Kind, Message
+from openmcp.mcp.message import Id, Message
 from openmcp.model.agent import Agent
 from openmcp.model.decision import Permitted
 from openmcp.model.server import Replica, Server
@@ -25,7 +26,7 @@ _ASKED_LIMIT = 10_000
 """Open server requests remembered for their cancellation, oldest forgotten first."""
 
 
-class Opened(NamedTuple):
+class Opened(msgspec.Struct, frozen=True):
     """A message with the upstream's own ids and states in it, and where it must go."""
 
     message: Message
@@ -44,39 +45,40 @@ class Passage:
         self._store = store
         self._asked: OrderedDict[tuple[str, str, Id], str] = OrderedDict()
 
-    async def open(self, message: Message, server: Server, *, agent: Agent, session: Session | None) -> Opened:
-        """Return the message with the upstream's own ids and states in it.
+    def open(self, message: Message, server: Server, *, agent: Agent, session: Session | None, name: str) -> Opened:
+        """Return a request or notification of an agent with the upstream's own state in it; `name`: what it names.
 
-        Raises: InvalidState for whatever the gateway did not seal for this agent and call; StoreUnavailable.
+        Raises: InvalidState for a state that the gateway did not seal for this agent and call.
         """
-        home = session.replica if session is not None else None
-        if message.kind.is_reply:
-            return await self._reply(message, agent, session)
-        if message.kind is Kind.REQUEST and session is None:
-            subjects = methods.subjects(message)
-            name = subjects[0].name if len(subjects) == 1 else ""
+        if session is not None:
+            return Opened(message, message.method, session.replica)
+        if message.kind.is_request:
             opened, state = self.seals.open_state(message, server, agent=agent, name=name)
             if state is not None:
                 return Opened(opened, message.method, state.replica, state.round)
-        return Opened(message, message.method, home)
+        return Opened(message, message.method)
 
-    def leave(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
-        """Return a message of the server as the agent shall see it."""
-        if message.kind is Kind.REQUEST:
-            return self._ask(message, permitted, replica)
-        if message.kind is Kind.NOTIFICATION:
-            return self._cancel(message, permitted, replica) if message.method == methods.CANCELLED else message
-        if permitted.arrival.revision.is_modern and results.asks_for_input(message.result):
-            return message.with_result(self.seals.seal_state(message.result, permitted, replica))
-        return message
+    async def reply(self, message: Message, agent: Agent, session: Session | None) -> Opened:
+        """Return an agent's reply under the id that the server gave to its request.
 
-    async def _reply(self, message: Message, agent: Agent, session: Session | None) -> Opened:
+        Raises: InvalidState if the gateway never asked this, asked somebody else, or has the answer; StoreUnavailable.
+        """
         asked = self.seals.open_request_id(message.id, session, agent)
         try:
             await self._store.put(keys.REPLIES, _reply_key(message), b"", ttl_s=_REPLY_LIFE_S, if_version=ABSENT)
         except StoreConflict:
             raise InvalidState(detail="this request was answered before") from None
         return Opened(message.with_id(asked.id), asked.method, asked.replica)
+
+    def leave(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
+        """Return a message of the server as the agent shall see it."""
+        if message.kind.is_request:
+            return self._ask(message, permitted, replica)
+        if message.kind.is_notification:
+            return self._cancel(message, permitted, replica) if message.method == methods.CANCELLED else message
+        if permitted.arrival.revision.is_modern and results.asks_for_input(message.result):
+            return message.with_result(self.seals.seal_state(message.result, permitted, replica))
+        return message
 
     def _ask(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
         assert message.id is not None  # a request has an id

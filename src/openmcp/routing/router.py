@@ -20,12 +20,17 @@ class Router:
         for server in servers:
             self._by_name[server.name] = server
             self._by_path[server.path] = (*self._by_path.get(server.path, ()), server)
+        self._only = {path: found[0] for path, found in self._by_path.items() if len(found) == 1 and not found[0].hosts}
+        """Servers that are the only one at their path, whatever the host."""
 
     def match(self, request: Request) -> Server:
         """Return the server at the request's path.
 
         Raises: UnknownPath.
         """
+        only = self._only.get(request.path)
+        if only is not None:
+            return only
         path = request.path.rstrip("/")
         while True:
             server = self._at(path, request)

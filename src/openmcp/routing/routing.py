@@ -21,8 +21,7 @@ from openmcp.errors import (
     UpstreamBroken,
 )
 from openmcp.mcp import headers, methods, results, revisions
-from openmcp.mcp.message import Kind, Message
-from openmcp.mcp.methods import Subject
+from openmcp.mcp.message import Message
 from openmcp.model.agent import Agent, Trust
 from openmcp.model.arrival import Arrival
 from openmcp.model.catalogue import Definition
@@ -77,7 +76,7 @@ class Routing:
         headers.check_envelope(request.headers, message, revision)
         known = methods.lookup(message.method)
         # A request under a notification's name, or the other way round, is not what the rules about it were made for.
-        is_odd = known is not None and known.is_notification is not (message.kind is Kind.NOTIFICATION)
+        is_odd = known is not None and known.is_notification is not message.kind.is_notification
         if is_odd or (known is not None and not known.is_sent_by(methods.Sender.AGENT, revision.era)):
             raise UnknownMethod(detail=f"{message.method} is not an agent's {message.kind.value} in {revision.version}")
         if message.method == methods.SERVER_DISCOVER and self.prober.is_legacy_only(server):
@@ -85,8 +84,12 @@ class Routing:
         session = None
         if revision.has_sessions and message.method != methods.INITIALIZE:
             session = await self._session(request, server, agent)
-        opened = await self.passage.open(message, server, agent=agent, session=session)
-        subjects = methods.subjects(opened.message)
+        subjects = methods.subjects(message)
+        name = subjects[0].name if len(subjects) == 1 else ""
+        if message.kind.is_reply:
+            opened = await self.passage.reply(message, agent, session)
+        else:
+            opened = self.passage.open(message, server, agent=agent, session=session, name=name)
         return Arrival(
             http_method=request.method,
             revision=revision,
@@ -94,7 +97,9 @@ class Routing:
             method=opened.method,
             subjects=subjects,
             session=session,
-            origin=_origin(opened.message, subjects),
+            origin=Origin(message.id, message.method, name)
+            if message.kind.is_request and message.id is not None
+            else None,
             bound_to=opened.bound_to,
             round=opened.round,
             holder=_holder(request, agent),
@@ -107,9 +112,12 @@ class Routing:
 
         Raises: Hidden for a name that does not exist, HeaderMismatch where `Mcp-Param-*` differ from the arguments.
         """
-        if arrival.subject is None or arrival.method not in _USES:
+        subject = arrival.subject
+        if subject is None or arrival.method not in _USES:
             return None
-        definition = await self.catalogues.resolve(server, agent, subject=arrival.subject)
+        definition = self.catalogues.definition(server, agent, subject=subject)
+        if definition is None:
+            definition = await self.catalogues.resolve(server, agent, subject=subject)
         if definition is None or not definition.param_headers or not arrival.revision.is_modern:
             return definition
         try:
@@ -117,7 +125,7 @@ class Routing:
         except HeaderMismatch:
             # The tool may have changed since its definition was read.
             await self.catalogues.refresh(server)
-            definition = self.catalogues.definition(server, agent, subject=arrival.subject) or definition
+            definition = self.catalogues.definition(server, agent, subject=subject) or definition
             _check_params(request, arrival, definition)
         return definition
 
@@ -139,7 +147,7 @@ class Routing:
         """
         if message is None and permitted.is_request:
             raise OutcomeUnknown(detail=f"{replica.url} answered another request than it was asked")
-        if not permitted.is_opening or permitted.agent is None or message is None or message.kind is not Kind.RESULT:
+        if not permitted.is_opening or permitted.agent is None or message is None or not message.kind.is_result:
             return None
         version = message.result.get("protocolVersion") if message.result is not None else None
         if not isinstance(version, str) or version not in revisions.REVISIONS:
@@ -166,9 +174,9 @@ class Routing:
 
     def leave(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
         """Return a message of the server as the agent shall see it, and learn from it."""
-        if message.kind is Kind.NOTIFICATION and message.method in _CHANGES:
+        if message.method in _CHANGES and message.kind.is_notification:
             self.catalogues.changed(permitted.server)
-        if message.kind is Kind.RESULT:
+        if message.kind.is_result:
             message = self._learn(message, permitted)
         return self.passage.leave(message, permitted, replica)
 
@@ -243,12 +251,6 @@ def _holder(request: Request, agent: Agent) -> str:
     """Return whom limits count: the principal, or the peer where nobody is known."""
     principal = agent.principal
     return principal.binding if principal.trust is not Trust.ANONYMOUS else f"peer:{request.peer.address}"
-
-
-def _origin(message: Message, subjects: tuple[Subject, ...]) -> Origin | None:
-    if message.kind is not Kind.REQUEST or message.id is None:
-        return None
-    return Origin(message.id, message.method, subjects[0].name if len(subjects) == 1 else "")
 
 
 def _check_params(request: Request, arrival: Arrival, definition: Definition) -> None:

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from openmcp.errors import Overloaded
 from openmcp.mcp import methods
 from openmcp.model.decision import Permitted
+
+_NO_PLACE = nullcontext()
 
 
 class Streams:
@@ -18,22 +20,23 @@ class Streams:
 
         self._open: Counter[str] = Counter()
 
-    @contextmanager
-    def hold(self, permitted: Permitted) -> Generator[None, None, None]:
+    def hold(self, permitted: Permitted) -> AbstractContextManager[None]:
         """Hold a place while inside; exchanges that are not long by nature need none.
 
         Raises: Overloaded.
         """
         arrival = permitted.arrival
-        if arrival.http_method != "GET" and arrival.method != methods.SUBSCRIPTIONS_LISTEN:
-            yield
-            return
-        if self._open[arrival.holder] >= self.limit:
+        is_long = arrival.http_method == "GET" or arrival.method == methods.SUBSCRIPTIONS_LISTEN
+        return self._place(arrival.holder) if is_long else _NO_PLACE
+
+    @contextmanager
+    def _place(self, holder: str) -> Generator[None, None, None]:
+        if self._open[holder] >= self.limit:
             raise Overloaded("Too many open streams; close one first.", detail=f"{self.limit} streams are open")
-        self._open[arrival.holder] += 1
+        self._open[holder] += 1
         try:
             yield
         finally:
-            self._open[arrival.holder] -= 1
-            if not self._open[arrival.holder]:
-                del self._open[arrival.holder]
+            self._open[holder] -= 1
+            if not self._open[holder]:
+                del self._open[holder]
