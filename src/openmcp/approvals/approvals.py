@@ -21,7 +21,9 @@ class Approvals:
     async def obtain(
         self, agent: Agent, server: Server, *, arrival: Arrival, decision: Decision, tick: Callable[[str], None]
     ) -> tuple[Grant, ...]:
-        """Return the grants that cover the call, none if it needs none; `tick` is told from time to time that nobody has answered yet.
+        """Return the grants that cover the call, none if it needs none.
+
+        `tick` is told from time to time that nobody has answered yet.
 
         Raises: ApprovalPending when the agent shall ask again later, ApprovalRefused when the answer is no.
         """

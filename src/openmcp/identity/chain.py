@@ -22,6 +22,7 @@ class IdentityChain:
     def __init__(self, sources: Iterable[IdentitySource], agents: Mapping[str, Agent]) -> None:
         """Take the sources, and the configured agents by principal id (each agent with that principal's id)."""
         self._sources = {source.name: source for source in sources}
+        self._ordered: dict[tuple[str, ...], Sequence[IdentitySource]] = {}
         self._agents = agents
         self._named: dict[str, Agent] = {}
         self._credential_headers = _CREDENTIAL_HEADERS.union(*(source.headers for source in self._sources.values()))
@@ -31,7 +32,9 @@ class IdentityChain:
 
         Raises: Unauthenticated if a credential does not verify, or none was presented where one is needed.
         """
-        for source in self._of(server):
+        names = server.authentication.sources
+        sources = self._ordered.get(names)
+        for source in sources if sources is not None else self._order(names):
             verdict = await source.verify(request, server)
             if isinstance(verdict, Principal):
                 return self._agent(verdict)
@@ -55,8 +58,10 @@ class IdentityChain:
             return None
         return self._agent(principal)
 
-    def _of(self, server: Server) -> Sequence[IdentitySource]:
-        return [self._sources[name] for name in server.authentication.sources]
+    def _order(self, names: tuple[str, ...]) -> Sequence[IdentitySource]:
+        """Return the sources of these names, and keep them: there are no more orders than servers."""
+        found = self._ordered[names] = tuple(self._sources[name] for name in names)
+        return found
 
     def _agent(self, principal: Principal) -> Agent:
         """Return the configured agent of this principal, else the principal as its own agent."""

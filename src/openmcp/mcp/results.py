@@ -24,7 +24,9 @@ def input_methods(result: Json) -> tuple[str, ...]:
 
     An entry without a method is named `""`, which no rule allows.
     """
-    asked = result.get("inputRequests") if asks_for_input(result) else None
+    if not asks_for_input(result):
+        return ()
+    asked = result.get("inputRequests")
     if not isinstance(asked, dict):
         return ()
     return tuple(_method_of(entry) for entry in asked.values())

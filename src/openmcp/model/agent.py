@@ -6,6 +6,7 @@ Made by `identity/`; read by everyone after it.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 
 
 class Trust(IntEnum):
@@ -38,7 +39,7 @@ _TRUST_LABELS = {
 _TRUST_BY_LABEL = {label: trust for trust, label in _TRUST_LABELS.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Principal:
     """A verified identity."""
 
@@ -60,7 +61,7 @@ class Principal:
     expires_at: float | None = None
     """Unix seconds after which the credential no longer holds; `None` = no end known."""
 
-    @property
+    @cached_property
     def binding(self) -> str:
         """What sessions, states and grants are bound to: the identity and the user it acts for."""
         return f"{self.id}\n{self.on_behalf_of}" if self.on_behalf_of else self.id

@@ -43,8 +43,8 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def subject(self) -> Subject | None:
         """The one subject that is accessed; `None` where there is none, or a list of them (subscriptions)."""
-        is_list = self.method == methods.SUBSCRIPTIONS_LISTEN
-        return self.subjects[0] if len(self.subjects) == 1 and not is_list else None
+        subjects = self.subjects
+        return subjects[0] if len(subjects) == 1 and self.method != methods.SUBSCRIPTIONS_LISTEN else None
 
     def answering(self, message: Message) -> "Arrival":
         """Return the way that an answer of the gateway's own takes to the same session and replica."""

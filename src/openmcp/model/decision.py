@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import msgspec
 
 from openmcp.mcp import methods
-from openmcp.mcp.message import Kind, Message
+from openmcp.mcp.message import Message
 from openmcp.model.agent import Agent
 from openmcp.model.arrival import Arrival
 from openmcp.model.content import ContentRule
@@ -22,7 +23,7 @@ class Effect(IntEnum):
     REQUIRE_APPROVAL = 2
     DENY = 3
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The word used in configuration and records: `allow`, `require-approval`, `deny`."""
         return self.name.lower().replace("_", "-")
@@ -39,7 +40,7 @@ class RuleRef:
         return f"{self.policy}/{self.rule}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """The effect of all rules on one message, with the rule that made it."""
 
@@ -60,12 +61,12 @@ class Decision:
     request_rules: tuple[ContentRule, ...] = ()
     response_rules: tuple[ContentRule, ...] = ()
 
-    @property
+    @cached_property
     def is_allowed(self) -> bool:
         """Whether the message may go on (perhaps only after a human's yes)."""
         return self.effect is not Effect.DENY
 
-    @property
+    @cached_property
     def needs_approval(self) -> bool:
         """Whether a human has to say yes first."""
         return self.effect is Effect.REQUIRE_APPROVAL
@@ -114,4 +115,4 @@ class Permitted(msgspec.Struct, frozen=True):
     def is_request(self) -> bool:
         """Whether an answer is awaited."""
         message = self.arrival.message
-        return message is not None and message.kind is Kind.REQUEST
+        return message is not None and message.kind.is_request

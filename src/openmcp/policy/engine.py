@@ -55,7 +55,7 @@ class PolicyEngine:
         key = (agent.principal.binding, server.name)
         view = self._views.get(key)
         # The same principal may come back with other attributes: a new token with other groups.
-        if view is None or not view.is_of(agent, server):
+        if view is None or not ((view.agent is agent and view.server is server) or view.is_of(agent, server)):
             if len(self._views) >= _CACHE_LIMIT:
                 self._views.clear()
             view = _View(agent, server, tuple(rule for rule in self._rules if rule.attaches(agent, server)))
@@ -92,7 +92,7 @@ class _View:
         self.may_use = _may_use(server, [rule for rule in rules if not rule.is_shadow])
 
     def is_of(self, agent: Agent, server: Server) -> bool:
-        """Whether it was made for just these; most often they are the same objects."""
+        """Whether it was made for just these, as they were read from some configuration."""
         return (self.agent is agent or self.agent == agent) and (self.server is server or self.server == server)
 
 

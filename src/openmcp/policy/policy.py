@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from openmcp.errors import Denied, Dropped, Forbidden, Hidden, OpenMCPError, UnknownMethod
 from openmcp.mcp import message as messages
 from openmcp.mcp import methods, results
-from openmcp.mcp.message import Json, JsonObject, Kind, Message
+from openmcp.mcp.message import Json, JsonObject, Message
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.agent import Agent
 from openmcp.model.arrival import Arrival
@@ -63,21 +63,17 @@ class Policy:
 
         Raises: Dropped if nothing of it; Denied if a result asks what the server may not ask this agent.
         """
-        # What began is brought to its end, even for an agent or a server that is gone: there is nobody to ask again.
-        agent, server = self._current(permitted) or _as_permitted(permitted)
-        match message.kind:
-            case Kind.REQUEST:
-                if not self._may_ask(agent, server, message.method):
-                    raise Dropped(f"the server may not ask for {message.method}", answer=declined(message))
-                return message
-            case Kind.NOTIFICATION:
-                if not self._may_be_told(agent, server, message):
-                    raise Dropped("the notification is unknown, or about what the agent may not read")
-                return message
-            case Kind.RESULT:
-                return self._result(message, permitted.arrival, agent=agent, server=server)
-            case Kind.ERROR:
-                return message
+        kind = message.kind
+        if kind.is_result:
+            return self._result(message, permitted)
+        if kind.is_reply:
+            return message
+        agent, server = self._concerned(permitted)
+        if kind.is_request and not self._may_ask(agent, server, message.method):
+            raise Dropped(f"the server may not ask for {message.method}", answer=declined(message))
+        if kind.is_notification and not self._may_be_told(agent, server, message):
+            raise Dropped("the notification is unknown, or about what the agent may not read")
+        return message
 
     def require_still(self, permitted: Permitted) -> None:
         """Return if the agent may still use the server of a stream that is open: both are there, and a rule allows it.
@@ -88,12 +84,20 @@ class Policy:
         if found is None or not self.engine.may_use(*found):
             raise Forbidden(detail="access was withdrawn while the stream was open")
 
-    def _result(self, message: Message, arrival: Arrival, *, agent: Agent, server: Server) -> Message:
-        for method in results.input_methods(message.result):
+    def _concerned(self, permitted: Permitted) -> tuple[Agent, Server]:
+        # What began is brought to its end, even for an agent or a server that is gone: there is nobody to ask again.
+        return self._current(permitted) or _as_permitted(permitted)
+
+    def _result(self, message: Message, permitted: Permitted) -> Message:
+        origin, result = permitted.arrival.origin, message.result
+        asked = results.input_methods(result)
+        listing = methods.listing(origin.method) if origin is not None else methods.listing_by_shape(result or {})
+        if not asked and listing is None:
+            return message
+        agent, server = self._concerned(permitted)
+        for method in asked:
             if not self._may_ask(agent, server, method):
                 raise Denied(detail=f"the server may not ask this agent for {method or 'an unnamed input'}")
-        origin = arrival.origin
-        listing = methods.listing(origin.method) if origin else methods.listing_by_shape(message.result or {})
         if listing is None:
             return message
         filtered, _ = filter_list(message, listing, lambda use, subject: self._may(agent, server, use, subject))

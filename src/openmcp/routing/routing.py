@@ -86,6 +86,9 @@ class Routing:
             session = await self._session(request, server, agent)
         subjects = methods.subjects(message)
         name = subjects[0].name if len(subjects) == 1 else ""
+        origin = (
+            Origin(message.id, message.method, name) if message.kind.is_request and message.id is not None else None
+        )
         if message.kind.is_reply:
             opened = await self.passage.reply(message, agent, session)
         else:
@@ -97,9 +100,7 @@ class Routing:
             method=opened.method,
             subjects=subjects,
             session=session,
-            origin=Origin(message.id, message.method, name)
-            if message.kind.is_request and message.id is not None
-            else None,
+            origin=origin,
             bound_to=opened.bound_to,
             round=opened.round,
             holder=_holder(request, agent),
