@@ -15,6 +15,7 @@ from openmcp.model.http import Request, Wire
 from openmcp.server.exchange import Handler
 from openmcp.server.limits import ListenerLimits
 from openmcp.server.listener import ListenerConfig
+from openmcp.server.traffic import OnRefusal
 from openmcp.server.worker import Worker
 
 WAIT_S = 10.0
@@ -155,17 +156,24 @@ async def within(waiting: Awaitable[object]) -> None:
 async def eventually(is_so: Callable[[], bool]) -> None:
     """Wait until it is so, where nothing tells."""
     async with asyncio.timeout(WAIT_S):
-        while not is_so():
+        while True:
+            if is_so():
+                return
             await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
 async def edge(
-    handler: Handler, limits: ListenerLimits = QUICK, *, drain_timeout_s: float = 5.0, **listener: Any
+    handler: Handler,
+    limits: ListenerLimits = QUICK,
+    *,
+    drain_timeout_s: float = 5.0,
+    on_refusal: OnRefusal | None = None,
+    **listener: Any,
 ) -> AsyncIterator[Worker]:
     """Give a worker that serves `handler`; closed at the end."""
     config = ListenerConfig(**{"name": "public", "host": "127.0.0.1", "port": 0, **listener})
-    worker = Worker([config], limits, handler, drain_timeout_s=drain_timeout_s)
+    worker = Worker([config], limits, handler, drain_timeout_s=drain_timeout_s, on_refusal=on_refusal)
     await worker.start()
     try:
         yield worker

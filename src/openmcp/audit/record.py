@@ -45,10 +45,10 @@ class AgentPart(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
 
 
 class HttpPart(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """The HTTP request; on the first line of an exchange."""
+    """The HTTP request; on the first line of an exchange. Of what never became one: only where it came in."""
 
-    method: Annotated[str, _says("HTTP method")]
-    path: Annotated[str, _says("path as sent, without query")]
+    method: Annotated[str, _says("HTTP method")] = ""
+    path: Annotated[str, _says("path as sent, without query")] = ""
     version: Annotated[str, _says("HTTP version")] = ""
     peer: Annotated[str, _says("address of the other end of the connection")] = ""
     listener: Annotated[str, _says("name of the listener")] = ""
@@ -109,7 +109,7 @@ class OutcomePart(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel
 
 
 class RefusalsPart(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """Requests of unknown callers that were refused and only counted."""
+    """Refusals to unknown callers that were only counted."""
 
     peer: Annotated[str, _says("address or /64 network; `*` for all that no longer fitted the table")]
     first: Annotated[int, _says("nanoseconds since 1970 of the first")]
@@ -139,7 +139,9 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fal
     exchange: Annotated[str, _says("one HTTP request and all that came back; ordered by time")] = ""
     exchange_seq: Annotated[int, _says("number of the line in its exchange: from 1, without gaps")] = 0
     parent: Annotated[str, _says("the line that this one answers")] = ""
-    kind: Annotated[str, _says("`request`, `result`, `error` or `notification`; of `admin`: what was done")] = ""
+    kind: Annotated[
+        str, _says("`request`, `result`, `error` or `notification`; of `conn`: `refused`; of `admin`: what was done")
+    ] = ""
     agent: Annotated[AgentPart | None, _says("who asked; `id: gateway` = the gateway itself")] = None
     server: Annotated[str, _says("the server's name")] = ""
     replica: Annotated[str, _says("the replica's URL")] = ""

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Final
 
 from openmcp.audit.exchange import Desk, Observer, Record
-from openmcp.audit.parts import encoded
-from openmcp.audit.record import Direction, Line, RefusalsPart
+from openmcp.audit.parts import DETAIL_CHARS, encoded
+from openmcp.audit.record import Direction, HttpPart, Line, OutcomePart, RefusalsPart
 from openmcp.audit.refusals import Refusals
 from openmcp.audit.writer import Rank, Writer
-from openmcp.model.http import Request
+from openmcp.errors import OpenMCPError
+from openmcp.model.http import Peer, Request
 from openmcp.model.server import Server
+from openmcp.telemetry.harmless import text
 
 __all__ = ["Direction", "Observer", "Record", "Recorder"]
 
@@ -51,16 +53,33 @@ class Recorder:
         """Return the record of a new exchange. Raises: AuditUnavailable when evidence cannot be written."""
         if not self._writer.has_room:
             await self._writer.room()
-        if self._flush is None and self._desk.refusals.has_counted:
-            # So that what was only counted is told even if nobody ever comes again.
-            self._flush = asyncio.get_running_loop().call_later(_TELL_S, self.tell)
+        self._tell_later()
         return Record(self._desk, request)
+
+    def turned_away(self, peer: Peer, listener: str, error: OpenMCPError, status: int) -> None:
+        """Record a refusal of the edge itself, to what never became an exchange, or count it. Never raises."""
+        desk = self._desk
+        now = desk.clock_ns()
+        if not self._writer.has_room:
+            # The answer is a refusal anyway, so that it need not wait; and callers must not fill a queue that is stuck.
+            desk.refusals.count(peer.address, error.kind, now_ns=now)
+        elif desk.refusals.admits(peer.address, error.kind, now_ns=now):
+            http = HttpPart(peer=peer.address, listener=listener)
+            outcome = OutcomePart(http=status, kind=error.kind, detail=text(error.detail, DETAIL_CHARS))
+            line = Line(type="conn", kind="refused", ts=now, http=http, outcome=outcome)
+            self._writer.append(encoded(line), Rank.END)
+        self._tell_later()
 
     def gateway_record(self, server: Server) -> Record:
         """Return a record for what the gateway itself asks of a server."""
         record = Record(self._desk, None)
         record.routed(server)
         return record
+
+    def _tell_later(self) -> None:
+        if self._flush is None and self._desk.refusals.has_counted:
+            # So that what was only counted is told even if nobody ever comes again.
+            self._flush = asyncio.get_running_loop().call_later(_TELL_S, self.tell)
 
     def tell(self) -> None:
         """Write down the refusals that were only counted, and begin to count anew; also to be called at the end."""

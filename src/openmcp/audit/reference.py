@@ -25,8 +25,9 @@ was killed), which is not the same as broken. Checkpoints are not signed yet.
 `decision`, each `message` that came from the server, and a last line of type `exchange` with timing and outcome. What
 went out is what came in, unless a line of its own says how it was changed. A request that could not be read, or
 whose sender is unknown, has only the last line; of one unknown peer at most 20 such lines are written per minute, the
-others are counted in a line of type `conn`. An exchange belongs to the flow of its last line: an `initialize` does not
-know its session before it is answered.
+others are counted in a line of type `conn`. What the edge refuses before it is an exchange (no valid HTTP, too large,
+too slow, for a foreign host, beyond a limit) leaves one line of type `conn`, within the same 20. An exchange belongs
+to the flow of its last line: an `initialize` does not know its session before it is answered.
 
 **What is never written**: session ids, event ids and `requestState` (keyed digests stand for them), credentials,
 `Authorization` and identity headers, `Mcp-Param-*` values, query strings. How much of a message is kept says `bodies`

@@ -2,7 +2,7 @@
 
 The first refusals of a peer in a minute are recorded one by one, the rest are counted and
 told in one line. Used by the recorder for requests that were refused before an agent was
-identified.
+identified, by the gateway or already by the edge.
 """
 
 import ipaddress
@@ -43,6 +43,18 @@ class Refusals:
 
     def admits(self, address: str, kind: str, *, now_ns: int) -> bool:
         """Whether this refusal gets a record of its own; if not, it is counted."""
+        tally = self._tally(address, now_ns)
+        if tally.recorded < self._per_peer:
+            tally.recorded += 1
+            return True
+        self._count(tally, kind, now_ns=now_ns)
+        return False
+
+    def count(self, address: str, kind: str, *, now_ns: int) -> None:
+        """Only count this refusal: there is no room to record it."""
+        self._count(self._tally(address, now_ns), kind, now_ns=now_ns)
+
+    def _tally(self, address: str, now_ns: int) -> Tally:
         if now_ns >= self._window_end:
             # A new minute: what was recorded no longer counts, what was only counted waits for `take`.
             self._window_end = now_ns + self._window_ns
@@ -55,15 +67,14 @@ class Refusals:
             if len(self._tallies) >= self._capacity:
                 peer = _OTHERS
             tally = self._tallies.setdefault(peer, Tally(peer, now_ns))
-        if tally.recorded < self._per_peer:
-            tally.recorded += 1
-            return True
+        return tally
+
+    def _count(self, tally: Tally, kind: str, *, now_ns: int) -> None:
         self.has_counted = True
         if not tally.kinds:
             tally.first = now_ns
         tally.last = now_ns
         tally.kinds[kind] = tally.kinds.get(kind, 0) + 1
-        return False
 
     def take(self) -> list[Tally]:
         """Return what was only counted since the last call."""

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import cast
 
 from openmcp.errors import Internal, OpenMCPError, Overloaded, RequestTimeout
+from openmcp.model.http import Request
 from openmcp.server import answers, refusing
 from openmcp.server.exchange import Exchange, Outlet
 from openmcp.server.http1 import Arrival, Http1, Phase, Source
@@ -44,11 +45,12 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_awaited", "_closes", "_codec", "_discarded", "_exchange", "_has_body", "_head", "_held", "_identify",
         "_is_chunked", "_is_flush_due", "_is_paused", "_life", "_loop", "_method", "_pending", "_pending_bytes",
-        "_traffic", "_transport", "_waiters", "deadline", "visit",
+        "_source", "_traffic", "_transport", "_waiters", "deadline", "visit",
     )  # fmt: skip
 
     _transport: asyncio.Transport
     _codec: Http1
+    _source: Source
 
     def __init__(
         self, traffic: Traffic, identify: Callable[[asyncio.Transport], Source], loop: asyncio.AbstractEventLoop
@@ -82,7 +84,8 @@ class Connection(asyncio.Protocol):
         traffic = self._traffic
         # A TCP listener has no other kind, though uvloop's does not say so.
         self._transport = transport = cast("asyncio.Transport", transport)
-        self._codec = Http1(self._identify(transport), traffic.limits, traffic.budget)
+        self._source = self._identify(transport)
+        self._codec = Http1(self._source, traffic.limits, traffic.budget)
         transport.set_write_buffer_limits(high=traffic.limits.write_buffer_bytes)
         is_full = len(traffic.connections) >= traffic.limits.connections
         traffic.enter(self)
@@ -202,7 +205,7 @@ class Connection(asyncio.Protocol):
             self.deadline = NEVER
             exchange.start(self._traffic.handler, self._loop)
         else:
-            self.send(*refusing.answer(refusal, request))
+            self._say_no(refusal, request)
             self._traffic.dismiss(exchange)
             self._rest()
 
@@ -309,8 +312,17 @@ class Connection(asyncio.Protocol):
         """Say no to what never became a request; where the next one would begin is not certain any more."""
         self._closes = True
         self._method = self._codec.method
-        self.send(*refusing.answer(error))
+        self._say_no(error)
         self._linger()
+
+    def _say_no(self, error: OpenMCPError, request: Request | None = None) -> None:
+        answer = refusing.answer(error, request)
+        self.turned_away(error, answer.status)
+        self.send(*answer)
+
+    def turned_away(self, error: OpenMCPError, status: int) -> None:
+        """Take note of a refusal that is the edge's own, before it is sent."""
+        self._traffic.turned_away(self._source, error, status)
 
     def _close(self) -> None:
         if self._held or self._codec.phase is not _IDLE:

@@ -43,6 +43,9 @@ class Outlet(Protocol):
     def abort(self) -> None:
         """Break off, so that the client sees that the answer is not whole."""
 
+    def turned_away(self, error: OpenMCPError, status: int) -> None:
+        """Take note of a refusal that is the edge's own, before it is sent."""
+
     def exchange_ended(self, exchange: "Exchange") -> None:
         """Take note that the handler has returned."""
 
@@ -164,7 +167,9 @@ class Exchange:
         if self._answer is _BEGUN:
             self._outlet.abort()
         else:
-            self.respond(*refusing.answer(error, self.request))
+            answer = refusing.answer(error, self.request)
+            self._outlet.turned_away(error, answer.status)
+            self.respond(*answer)
 
 
 def _draining() -> Draining:

@@ -67,7 +67,8 @@ def _split_authority(authority: str) -> tuple[str, int | None]:
     """Return name and port of a `Host` value, the name in one spelling."""
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
-        raise Malformed("The Host header is not valid.", detail=f"Host {authority!r}")
+        # Without the part that could be somebody's password.
+        raise Malformed("The Host header is not valid.", detail=f"Host {authority.rpartition('@')[2]!r}")
     name, port = match.groups()
     if name.startswith("["):
         name = _bracketed(name[1:-1])

@@ -16,16 +16,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from openmcp.audit.opening import make_writer
+from openmcp.audit.recorder import Recorder
 from openmcp.audit.writer import Writer
 from openmcp.config.loader import Loaded
 from openmcp.config.snapshot import GatewaySettings, Listener, Snapshot, StateSettings
 from openmcp.config.source import ConfigSource
 from openmcp.config.sources.file import FileSource
-from openmcp.errors import Misconfigured
+from openmcp.errors import Misconfigured, OpenMCPError
+from openmcp.model.http import Peer
 from openmcp.runtime import Runtime
 from openmcp.server.admin import Admin
 from openmcp.server.limits import ListenerLimits
 from openmcp.server.listener import ListenerConfig
+from openmcp.server.traffic import OnRefusal
 from openmcp.server.worker import Worker
 from openmcp.server.worker import run as run_loop
 from openmcp.state.opening import make_store
@@ -86,6 +89,7 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
             runtime.handle,
             drain_timeout_s=settings.limits.drain_timeout_s,
             on_hangup=writer.reopen,
+            on_refusal=_witness(runtime.recorder, metrics),
         )
         node = Node(runtime, worker, writer, metrics=metrics)
         node.admin = Admin(settings.admin.host, settings.admin.port, metrics.registry, node.readiness)
@@ -154,6 +158,16 @@ class Node:
         self.runtime.swap(snapshot)
         self._metrics.config_loaded(_SOURCE, is_ok=True)
         log.info("configuration-loaded", extra={"revision": snapshot.revision})
+
+
+def _witness(recorder: Recorder, metrics: Metrics) -> OnRefusal:
+    """Return what is told of each refusal of the edge: it is recorded and counted like all others."""
+
+    def turned_away(peer: Peer, listener: str, error: OpenMCPError, status: int) -> None:
+        recorder.turned_away(peer, listener, error, status)
+        metrics.turned_away(listener, error.kind)
+
+    return turned_away
 
 
 def _of_the_process(settings: GatewaySettings) -> GatewaySettings:

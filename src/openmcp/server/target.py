@@ -28,5 +28,10 @@ def split_target(target: bytes) -> tuple[str, str]:
     """
     path, _, query = target.decode("latin-1").partition("?")
     if _PATH.fullmatch(path) is None or _QUERY.fullmatch(query) is None or _AMBIGUOUS.search(path) is not None:
-        raise Malformed("The request target is not valid.", detail=f"target {target[:256]!r}")
+        raise Malformed("The request target is not valid.", detail=f"target {_tellable(target)!r}")
     return path, query
+
+
+def _tellable(target: bytes) -> bytes:
+    """Return what may be recorded of a bad target: queries, fragments and other forms may hold credentials."""
+    return re.split(rb"[?#]", target, maxsplit=1)[0][:256] if target.startswith(b"/") else b"(not a path)"

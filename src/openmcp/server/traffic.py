@@ -4,14 +4,22 @@ Made by the worker, handed to every connection. Knows no protocol and no socket.
 """
 
 import asyncio
+import logging
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from openmcp.errors import OpenMCPError, Overloaded
+from openmcp.model.http import Peer
 from openmcp.server.exchange import Exchange, Handler
-from openmcp.server.http1 import Budget
+from openmcp.server.http1 import Budget, Source
 from openmcp.server.limits import ListenerLimits
 from openmcp.server.timers import Wheel
+
+_log = logging.getLogger(__name__)
+
+OnRefusal: TypeAlias = Callable[[Peer, str, OpenMCPError, int], None]
+"""Is told of each refusal that the edge itself writes: to whom, at which listener, why, with which HTTP status."""
 
 
 class Closable(Protocol):
@@ -27,9 +35,10 @@ class Closable(Protocol):
 class Traffic:
     """The live connections and exchanges of one worker."""
 
-    def __init__(self, limits: ListenerLimits, handler: Handler) -> None:
+    def __init__(self, limits: ListenerLimits, handler: Handler, on_refusal: OnRefusal | None = None) -> None:
         self.limits = limits
         self.handler = handler
+        self._on_refusal = on_refusal
         self.budget = Budget(limits.buffered_bytes)
         self.connections: set[Closable] = set()
         self.exchanges: set[Exchange] = set()
@@ -71,6 +80,15 @@ class Traffic:
         self.exchanges.discard(exchange)
         self.budget.used -= len(exchange.request.body)
         self._note_empty()
+
+    def turned_away(self, source: Source, error: OpenMCPError, status: int) -> None:
+        """Tell whoever keeps evidence that the edge itself says no; a fault there must not keep the answer back."""
+        if self._on_refusal is None:
+            return
+        try:
+            self._on_refusal(source.peer, source.listener, error, status)
+        except Exception:
+            _log.exception("A refusal could not be recorded")
 
     def _note_empty(self) -> None:
         if not self.connections and not self.exchanges:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from openmcp.server.exchange import DRAINING, Handler
 from openmcp.server.limits import ListenerLimits
 from openmcp.server.listener import Listener, ListenerConfig
-from openmcp.server.traffic import Traffic
+from openmcp.server.traffic import OnRefusal, Traffic
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -34,8 +34,9 @@ class Worker:
         *,
         drain_timeout_s: float,
         on_hangup: Callable[[], None] | None = None,
+        on_refusal: OnRefusal | None = None,
     ) -> None:
-        self._traffic = Traffic(limits, handler)
+        self._traffic = Traffic(limits, handler, on_refusal)
         self._listeners = [Listener(config, self._traffic) for config in listeners]
         self._drain_timeout_s = drain_timeout_s
         self._on_hangup = on_hangup

@@ -72,6 +72,13 @@ AUTHENTICATIONS: Final = Metric(
     ("source", "result"),
     "Attempts to learn who an agent is. `result`: `ok`, `invalid`, `missing` or `anonymous`.",
 )
+EDGE_REFUSALS: Final = Metric(
+    "openmcp_edge_refusals_total",
+    "counter",
+    ("listener", "kind"),
+    "Refusals that the HTTP edge itself wrote, before there was an exchange (no valid HTTP, too large, too slow, "
+    "foreign host or origin, beyond a limit) or because one ended without an answer. `kind`: the kind of refusal.",
+)
 INFLIGHT: Final = Metric(
     "openmcp_inflight_exchanges", "gauge", ("server",), "Exchanges under way, open streams included."
 )
@@ -113,6 +120,7 @@ CATALOGUE: Final = (
     UPSTREAM_DURATION,
     POLICY_DECISIONS,
     AUTHENTICATIONS,
+    EDGE_REFUSALS,
     INFLIGHT,
     OPEN_STREAMS,
     SESSIONS,

@@ -121,6 +121,10 @@ class Metrics:
 
     # ------------------------------------------------------------ now and then
 
+    def turned_away(self, listener: str, kind: str) -> None:
+        """The edge itself has refused something."""
+        self._counters[catalogue.EDGE_REFUSALS.name].add((listener, kind))
+
     def stream_opened(self, server: str) -> None:
         """An event stream to an agent is open."""
         self._counters[catalogue.OPEN_STREAMS.name].add((server,))

@@ -8,11 +8,19 @@ from hashlib import sha256
 import msgspec
 import pytest
 
-from openmcp.audit.record import BODY_BYTES, Line
+from openmcp.audit.record import BODY_BYTES, HttpPart, Line
 from openmcp.audit.recorder import Direction, Record, Recorder
 from openmcp.audit.refusals import Refusals
 from openmcp.audit.writer import Limits, OnFailure, Writer
-from openmcp.errors import AuditUnavailable, Denied, NotJson, Unauthenticated, UnknownPath
+from openmcp.errors import (
+    AuditUnavailable,
+    BodyTooLarge,
+    Denied,
+    NotJson,
+    OpenMCPError,
+    Unauthenticated,
+    UnknownPath,
+)
 from openmcp.mcp import message as messages
 from openmcp.mcp.message import Json, JsonObject, Message
 from openmcp.mcp.methods import Subject, SubjectKind
@@ -503,6 +511,48 @@ async def test_an_unknown_path_counts_as_an_unknown_caller(bench: Bench) -> None
         record.refused(UnknownPath(), 404)
         record.close(status=404)
     assert len(bench.lines()) == 3
+
+
+# ------------------------------------------------------------ what the edge refuses
+
+
+def _turn_away(bench: Bench, error: OpenMCPError, peer: str = "10.1.1.1") -> None:
+    bench.recorder.turned_away(Peer(peer, 5), "public", error, error.status)
+
+
+async def test_a_refusal_of_the_edge_leaves_a_line_of_its_own(bench: Bench) -> None:
+    _turn_away(bench, BodyTooLarge(detail="9 bytes \u202e\n" + "x" * 9999))
+    [line] = bench.lines()
+    assert (line.type, line.kind, line.exchange) == ("conn", "refused", "")
+    assert line.http == HttpPart(peer="10.1.1.1", listener="public")
+    assert line.outcome is not None
+    assert (line.outcome.kind, line.outcome.http) == ("body-too-large", 413)
+    assert line.outcome.detail.startswith("9 bytes \\u202e\\u000ax")
+    assert len(line.outcome.detail) < 600
+
+
+async def test_refusals_of_edge_and_gateway_have_one_budget(bench: Bench) -> None:
+    await _refuse(bench, "10.1.1.1")
+    for _ in range(5):
+        _turn_away(bench, BodyTooLarge())
+    _turn_away(bench, BodyTooLarge(), "10.2.2.2")
+    bench.recorder.tell()
+    lines = bench.lines()
+    assert [line.outcome.kind for line in lines if line.outcome] == ["unauthenticated", *["body-too-large"] * 3]
+    assert [(line.refusals.peer, line.refusals.kinds) for line in lines if line.refusals] == [
+        ("10.1.1.1", {"body-too-large": 3})
+    ]
+
+
+async def test_a_refusal_of_the_edge_is_only_counted_where_the_log_has_no_room() -> None:
+    counted = Refusals()
+    writer = Writer("n-b-0", [], on_failure=OnFailure.FAIL_CLOSED)
+    recorder = Recorder(writer=writer, hashing=KEYRING.digest, refusals=counted)
+    for _ in range(2):
+        recorder.turned_away(Peer("10.1.1.1", 5), "public", BodyTooLarge(), 413)
+    assert writer.depth == 0
+    assert [(tally.peer, tally.kinds) for tally in counted.take()] == [("10.1.1.1", {"body-too-large": 2})]
+    recorder.tell()
 
 
 # ------------------------------------------------------------ when nothing can be written

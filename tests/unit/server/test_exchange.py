@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from openmcp.errors import OpenMCPError
 from openmcp.model.http import Peer, Request, Wire
 from openmcp.server.exchange import CLIENT_LEFT, DRAINING, Exchange
 
@@ -36,6 +37,9 @@ class Outlet:
     def abort(self) -> None:
         self.told.append("abort")
 
+    def turned_away(self, error: OpenMCPError, status: int) -> None:
+        self.told.append(f"turned away {error.kind}")
+
     def exchange_ended(self, exchange: Exchange) -> None:
         self.told.append("ended")
         self.has_ended.set()
@@ -65,7 +69,7 @@ async def test_drained_exchange_that_had_not_begun_is_refused() -> None:
     exchange.start(waits, asyncio.get_running_loop())
     exchange.cancel(DRAINING)
     # Not a JSON-RPC request that connects: the refusal depends on what was asked.
-    assert await told(outlet) == ["send 503", "ended"]
+    assert await told(outlet) == ["turned away draining", "send 503", "ended"]
 
 
 async def test_exchange_that_is_cancelled_in_the_middle_of_an_answer_breaks_it_off() -> None:

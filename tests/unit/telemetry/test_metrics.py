@@ -48,6 +48,15 @@ def test_an_exchange_is_counted_with_its_labels() -> None:
     assert samples["openmcp_inflight_exchanges", labels(server="github")] == 0
 
 
+def test_a_refusal_of_the_edge_is_counted_by_listener_and_kind() -> None:
+    metrics = Metrics()
+    for kind in ("malformed", "malformed", "body-too-large"):
+        metrics.turned_away("public", kind)
+    samples = scraped(metrics)
+    assert samples["openmcp_edge_refusals_total", labels(listener="public", kind="malformed")] == 2
+    assert samples["openmcp_edge_refusals_total", labels(listener="public", kind="body-too-large")] == 1
+
+
 def test_a_histogram_has_cumulative_buckets_a_sum_and_a_count() -> None:
     metrics = Metrics()
     end(metrics)
@@ -98,6 +107,7 @@ def test_every_metric_is_fed_by_a_method() -> None:
     metrics.message_out("github", 10)
     metrics.decided("p", "r", effect="allow")
     metrics.authenticated("corp", "ok")
+    metrics.turned_away("public", "malformed")
     metrics.stream_opened("github")
     metrics.stream_closed("github")
     metrics.upstream_up("github", "http://a", is_up=False)
