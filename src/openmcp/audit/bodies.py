@@ -6,6 +6,7 @@ keyed digest wherever it stands.
 """
 
 from base64 import urlsafe_b64encode
+from binascii import hexlify
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
@@ -14,7 +15,9 @@ from openmcp.audit.record import BODY_BYTES, encode
 from openmcp.mcp.message import Json, JsonObject
 from openmcp.telemetry.harmless import json_line
 
-_SECRET_KEYS: Final = frozenset({"requestState"})
+_STATE: Final = "requestState"
+_STATE_MARK: Final = b'"requestState"'
+"""How the key stands in what `encode` wrote, which escapes no letter: without it there is nothing to look for."""
 
 
 class BodyLine:
@@ -36,8 +39,10 @@ class BodyLine:
         """Return the whole line."""
         try:
             raw = encode(self._body)
-            kept, is_changed = _without_secrets(self._body, self._hashing)
-            body = encode(kept) if is_changed else raw
+            body, is_changed = raw, False
+            if _STATE_MARK in raw:
+                kept, is_changed = _without_secrets(self._body, self._hashing)
+                body = encode(kept)
         except (RecursionError, UnicodeError, ValueError, TypeError, OverflowError):
             # What cannot be written again was not sent on either; the line still says that it came.
             return self._start + b',"bodyState":"unencodable"}'
@@ -45,7 +50,7 @@ class BodyLine:
             # A plain digest would let a reader try values for what was taken out.
             digest = b'"bodyHmac":"%b"' % _keyed(self._hashing, "audit-body", raw)
         else:
-            digest = b'"bodySha256":"%b"' % sha256(raw).hexdigest().encode()
+            digest = b'"bodySha256":"%b"' % hexlify(sha256(raw).digest())
         if len(body) > BODY_BYTES:
             return b'%b,"bodyState":"too-long",%b}' % (self._start, digest)
         return b'%b,%b,"body":%b}' % (self._start, digest, json_line(body))
@@ -58,7 +63,7 @@ def _without_secrets(value: Json, hashing: Callable[[str, bytes], bytes]) -> tup
             copy: dict[str, Json] = {}
             is_changed = False
             for key, item in value.items():
-                if key in _SECRET_KEYS:
+                if key == _STATE:
                     copy[key], is_item_changed = f"hmac:{_keyed(hashing, 'audit-secret', encode(item)).decode()}", True
                 else:
                     copy[key], is_item_changed = _without_secrets(item, hashing)

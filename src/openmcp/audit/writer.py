@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol, TypeAlias
@@ -286,10 +286,10 @@ class Writer:
             self._checkpoint("opened")
             empty = 0
             while True:
-                entries = self._take()
+                entries, size = self._take()
                 if entries:
                     empty = 0
-                    self._commit(entries)
+                    self._commit(entries, size)
                 self._turn_if_due()
                 self._checkpoint_if_due()
                 if self._queue:
@@ -308,32 +308,33 @@ class Writer:
                 sink.close()
             self._notify()
 
-    def _take(self) -> list[Entry]:
+    def _take(self) -> tuple[list[Entry], int]:
+        """Return the next group of lines, and how many bytes they were counted as."""
         entries: list[Entry] = []
         size = 0
-        while self._queue and len(entries) < _GROUP_LINES and size < _GROUP_BYTES:
-            entries.append(self._queue.popleft())
-            size += len(entries[-1])
-        return entries
+        for _ in range(min(len(self._queue), _GROUP_LINES)):
+            entry = self._queue.popleft()
+            entries.append(entry)
+            size += len(entry)
+            if size >= _GROUP_BYTES:
+                break
+        return entries, size
 
-    def _commit(self, entries: list[Entry]) -> None:
-        self._write(b"".join(self._linked(entries)), len(entries))
-        if self.durability is Durability.SYNC:
-            self._sync()
-        self._done_lines += len(entries)
-        self._done_bytes += sum(map(len, entries))
-        if self._waiters:
-            self._notify()
-
-    def _linked(self, entries: list[Entry]) -> Iterator[bytes]:
-        link = self._chain.link
+    def _commit(self, entries: list[Entry], size: int) -> None:
+        lines = [entry if isinstance(entry, bytes) else entry.encoded() for entry in entries]
         lost = self._lost
         if lost != self._told_lost:
             # The gap is told before the lines that follow it.
-            yield link(encode(Line(type="admin", kind="lost", ts=self._clock_ns(), lost=lost - self._told_lost)))
+            told = Line(type="admin", kind="lost", ts=self._clock_ns(), lost=lost - self._told_lost)
+            lines.insert(0, encode(told))
             self._told_lost = lost
-        for entry in entries:
-            yield link(entry if isinstance(entry, bytes) else entry.encoded())
+        self._write(self._chain.link(lines), len(entries))
+        if self.durability is Durability.SYNC:
+            self._sync()
+        self._done_lines += len(entries)
+        self._done_bytes += size
+        if self._waiters:
+            self._notify()
 
     def _write(self, data: bytes, lines: int) -> None:
         """Give the bytes to every sink, whatever it takes; a sink that fails holds up all that follows."""
