@@ -20,6 +20,7 @@ class Router:
         for server in servers:
             self._by_name[server.name] = server
             self._by_path[server.path] = (*self._by_path.get(server.path, ()), server)
+        self._depth = max((path.count("/") for path in self._by_path), default=0)
         self._only = {path: found[0] for path, found in self._by_path.items() if len(found) == 1 and not found[0].hosts}
         """Servers that are the only one at their path, whatever the host."""
 
@@ -32,6 +33,9 @@ class Router:
         if only is not None:
             return only
         path = request.path.rstrip("/")
+        if path.count("/") > self._depth:
+            # Nobody lives deeper, and trying every prefix of a path of thousands of segments takes milliseconds.
+            path = "/".join(path.split("/", self._depth + 1)[: self._depth + 1])
         while True:
             server = self._at(path, request)
             if server is not None:
