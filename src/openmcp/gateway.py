@@ -133,9 +133,9 @@ class Gateway:
         record.message(Direction.FROM_SERVER, message)
         await record.kept()
         try:
-            expected = self.routing.expect(message, permitted)
-            reviewed = self.newest().policy.review(expected, permitted)
-            inspected = self.newest().inspector.response(reviewed, permitted)
+            newest = self.newest()
+            reviewed = newest.policy.review(self.routing.expect(message, permitted), permitted)
+            inspected = newest.inspector.response(reviewed, permitted)
             return self.routing.leave(inspected, permitted, replica)
         except Dropped as dropped:
             record.dropped(Direction.FROM_SERVER, dropped.detail, message)

@@ -84,7 +84,8 @@ _ANNOTATED_TYPES: Final = frozenset({"string", "integer", "boolean"})
 
 def encode_value(value: str) -> str:
     """Return `value` as a header can carry it: plain, or `=?base64?…?=` around its UTF-8."""
-    if _is_plain(value) and value[:1] != " " and value[-1:] != " " and not _SENTINEL.fullmatch(value):
+    is_itself = _is_plain(value) and value[:1] != " " and value[-1:] != " "
+    if is_itself and (value[:2] != "=?" or not _SENTINEL.fullmatch(value)):
         return value
     return f"=?base64?{base64.b64encode(value.encode()).decode('ascii')}?="
 
@@ -130,11 +131,15 @@ def check_envelope(headers: Mapping[str, str], message: Message, revision: Revis
         return
     if kind.is_request:
         _check_meta(declared)
-    if kind.is_request or version is not None:
+    # The protocol's own words are plain: where both sides say the same one there is nothing to decode.
+    is_same = version == revision.version and headers.get(MCP_PROTOCOL_VERSION) == version
+    if not is_same and (kind.is_request or version is not None):
         _check_equal(headers, MCP_PROTOCOL_VERSION, version)
-    if kind.is_request or MCP_METHOD in headers:
-        _check_equal(headers, MCP_METHOD, message.method)
-    _check_name(headers, message.method, params)
+    method = message.method
+    is_same = method in methods.METHODS and headers.get(MCP_METHOD) == method
+    if not is_same and (kind.is_request or MCP_METHOD in headers):
+        _check_equal(headers, MCP_METHOD, method)
+    _check_name(headers, method, params)
 
 
 def param_headers(headers: Mapping[str, str]) -> dict[str, str]:

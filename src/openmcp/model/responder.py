@@ -7,7 +7,7 @@ was already written. Knows the wire and the protocol, and nothing of why.
 from openmcp.errors import OpenMCPError, OutcomeUnknown
 from openmcp.mcp import headers, methods, refusals, sse
 from openmcp.mcp import message as messages
-from openmcp.mcp.message import JsonObject, Kind, Message, encode, parse
+from openmcp.mcp.message import JsonObject, Message, encode, parse
 from openmcp.mcp.revisions import META_SUBSCRIPTION_ID, REVISIONS, WITHOUT_HEADER, Revision
 from openmcp.model.decision import Permitted
 from openmcp.model.http import Request, Wire
@@ -23,26 +23,26 @@ _STREAM = (
 class Responder:
     """Answers one exchange."""
 
+    # Defaults stand on the class: most exchanges set few of them.
+    _is_resumable = False
+    exchange_id = ""
+    decision_id = ""
+    message: Message | None = None
+    """The request being answered, once it was read."""
+
+    is_stream = False
+    is_answered = False
+    """Whether the response to the agent's request was written."""
+
+    status = 0
+    """HTTP status that was written; 0 = none yet."""
+
+    refusal: OpenMCPError | None = None
+    """The "no" that the exchange ended with, whoever said it; for the record."""
+
     def __init__(self, wire: Wire, request: Request) -> None:
         self._wire = wire
         self._request = request
-        self._is_resumable = False
-        self.exchange_id = ""
-        self.decision_id = ""
-        self.message: Message | None = None
-        """The request being answered, once it was read."""
-
-        version = request.headers.get(headers.MCP_PROTOCOL_VERSION, "")
-        self._revision: Revision = REVISIONS.get(version, WITHOUT_HEADER)
-        self.is_stream = False
-        self.is_answered = False
-        """Whether the response to the agent's request was written."""
-
-        self.status = 0
-        """HTTP status that was written; 0 = none yet."""
-
-        self.refusal: OpenMCPError | None = None
-        """The "no" that the exchange ended with, whoever said it; for the record."""
 
     @property
     def is_open(self) -> bool:
@@ -71,10 +71,11 @@ class Responder:
             self.is_answered = True
             self._wire.end()
             return
-        extra = (*_named(headers.CANONICAL[headers.MCP_SESSION_ID], session_id), *_named("Allow", allow))
         self.status, self.is_answered = status, True
-        body = encode(message) if message is not None else b""
-        self._wire.respond(status, (*_JSON, *extra) if body else extra, body)
+        fields, body = (_JSON, encode(message)) if message is not None else ((), b"")
+        if session_id or allow:
+            fields = (*fields, *_named(headers.CANONICAL[headers.MCP_SESSION_ID], session_id), *_named("Allow", allow))
+        self._wire.respond(status, fields, body)
 
     def open_stream(self) -> None:
         """Begin a stream of events; a comment follows the head at once, so that no proxy holds it back."""
@@ -136,8 +137,13 @@ class Responder:
             self.refuse(error)
 
     @property
+    def _revision(self) -> Revision:
+        """The revision that the agent speaks, as far as its header tells."""
+        return REVISIONS.get(self._request.headers.get(headers.MCP_PROTOCOL_VERSION, ""), WITHOUT_HEADER)
+
+    @property
     def _awaits_answer(self) -> bool:
-        return not self.is_answered and self.message is not None and self.message.kind is Kind.REQUEST
+        return not self.is_answered and self.message is not None and self.message.kind.is_request
 
     def _write_refusal(self, error: OpenMCPError) -> None:
         if isinstance(error, OutcomeUnknown) and self._is_resumable:
