@@ -1,0 +1,55 @@
+"""How many long streams one agent may hold."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from openmcp.errors import Overloaded
+from openmcp.mcp.revisions import LATEST
+from openmcp.model.arrival import Arrival
+from openmcp.model.decision import Permitted
+from openmcp.routing.streams import Streams
+from tests.unit.routing.made import server
+
+
+def wanting(http_method: str = "GET", method: str = "", holder: str = "bot") -> Permitted:
+    return Permitted(server(), Arrival(http_method=http_method, revision=LATEST, method=method, holder=holder))
+
+
+@pytest.mark.parametrize("kind", [("GET", ""), ("POST", "subscriptions/listen")])
+def test_places_are_limited_for_each_holder(kind: tuple[str, str]) -> None:
+    streams = Streams()
+    streams.limit = 2
+    with ExitStack() as held:
+        for _ in range(2):
+            held.enter_context(streams.hold(wanting(*kind)))
+        with pytest.raises(Overloaded), streams.hold(wanting()):
+            pass
+        with streams.hold(wanting(holder="eve")):
+            pass
+    with streams.hold(wanting()):
+        pass
+
+
+def test_a_place_is_given_back_however_the_stream_ends() -> None:
+    streams = Streams()
+    streams.limit = 1
+    for _ in range(3):
+        with pytest.raises(KeyError), streams.hold(wanting()):
+            raise KeyError
+
+
+@pytest.mark.parametrize("kind", [("POST", "tools/call"), ("DELETE", ""), ("POST", "tools/list")])
+def test_what_is_short_by_nature_needs_no_place(kind: tuple[str, str]) -> None:
+    streams = Streams()
+    streams.limit = 0
+    with streams.hold(wanting(*kind)):
+        pass
+
+
+def test_a_lower_limit_ends_nothing_and_lets_nothing_new_in() -> None:
+    streams = Streams()
+    with streams.hold(wanting()):
+        streams.limit = 1
+        with pytest.raises(Overloaded), streams.hold(wanting()):
+            pass
