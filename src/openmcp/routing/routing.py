@@ -5,6 +5,7 @@ Called by the gateway; composed of the files beside it, which do one thing each.
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 from openmcp.errors import (
     BodyTooLarge,
@@ -41,6 +42,17 @@ from openmcp.routing.streams import Streams
 _CHANGES = frozenset({methods.TOOLS_CHANGED, methods.PROMPTS_CHANGED, methods.RESOURCES_CHANGED})
 _USES = frozenset({methods.TOOLS_CALL, methods.PROMPTS_GET, methods.RESOURCES_READ})
 _ALLOWED = "GET, POST, DELETE"
+
+
+class Answered(Protocol):
+    """What routing looks at of a server's answer."""
+
+    @property
+    def replica(self) -> Replica: ...
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a header; `None` = not sent."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +102,7 @@ class Routing:
             Origin(message.id, message.method, name) if message.kind.is_request and message.id is not None else None
         )
         if message.kind.is_reply:
-            opened = await self.passage.reply(message, agent, session)
+            opened = self.passage.reply(message, agent, session)
         else:
             opened = self.passage.open(message, server, agent=agent, session=session, name=name)
         return Arrival(
@@ -103,6 +115,7 @@ class Routing:
             origin=origin,
             bound_to=opened.bound_to,
             round=opened.round,
+            once=opened.once,
             holder=_holder(request, agent),
         )
 
@@ -134,18 +147,27 @@ class Routing:
         """Hold a place among the agent's open streams while inside; nothing for other exchanges. Raises: Overloaded."""
         return self.streams.hold(permitted)
 
+    async def claim(self, permitted: Permitted) -> None:
+        """Return if this may be sent now; a reply, and a round of a multi-round call, may be sent only one time.
+
+        Raises: InvalidState; StoreUnavailable.
+        """
+        if permitted.arrival.once is not None:
+            await self.passage.claim(permitted.arrival.once)
+
     def candidates(self, permitted: Permitted) -> tuple[Replica, ...]:
         """Return the replicas to try, best first. Raises: UnknownSession if the bound one is gone."""
         return self.balancer.candidates(permitted.server, permitted.arrival.bound_to)
 
-    async def opened(
-        self, permitted: Permitted, replica: Replica, *, message: Message | None, session_id: str | None
-    ) -> str | None:
+    async def opened(self, permitted: Permitted, reply: Answered, *, message: Message | None) -> str | None:
         """Bind the session that a successful `initialize` opened; return its id for the agent, `None` if there is none.
+
+        A named agent gets the upstream's own id; an anonymous one gets it sealed.
 
         Raises: UpstreamBroken if the id cannot be used, or the revision is none of ours; OutcomeUnknown if a request
         has got no answer of its own; StoreUnavailable.
         """
+        replica = reply.replica
         if message is None and permitted.is_request:
             raise OutcomeUnknown(detail=f"{replica.url} answered another request than it was asked")
         if not permitted.is_opening or permitted.agent is None or message is None or not message.kind.is_result:
@@ -153,10 +175,12 @@ class Routing:
         version = message.result.get("protocolVersion") if message.result is not None else None
         if not isinstance(version, str) or version not in revisions.REVISIONS:
             raise UpstreamBroken(detail=f"{replica.url} answered initialize with protocol version {version!r}")
-        if session_id is not None:
-            session = self.sessions.made(permitted, session_id, replica=replica, version=version)
-            await self._bind(session, permitted.server, replica)
-        return session_id
+        session_id = reply.header(headers.MCP_SESSION_ID)
+        if session_id is None:
+            return None
+        session = self.sessions.made(permitted, session_id, replica=replica, version=version)
+        await self._bind(session, permitted.server, replica)
+        return self._shown(session, permitted.server, permitted.agent)
 
     async def closed(self, permitted: Permitted) -> None:
         """Forget the session: it was ended by DELETE, or the upstream does not know it. Raises: StoreUnavailable."""
@@ -225,7 +249,17 @@ class Routing:
 
     async def _session(self, request: Request, server: Server, agent: Agent) -> Session | None:
         session_id = request.headers.get(headers.MCP_SESSION_ID)
-        return await self.sessions.find(server, session_id, agent) if session_id is not None else None
+        if session_id is None:
+            return None
+        if agent.principal.trust is Trust.ANONYMOUS:
+            session_id = self.passage.seals.open_session_id(session_id, server)
+        return await self.sessions.find(server, session_id, agent)
+
+    def _shown(self, session: Session, server: Server, agent: Agent) -> str:
+        """Return the id that the agent sees; anonymous agents all are one, so theirs must not be there to guess."""
+        if agent.principal.trust is not Trust.ANONYMOUS:
+            return session.id
+        return self.passage.seals.session_id(session.id, server)
 
     def _learn(self, message: Message, permitted: Permitted) -> Message:
         origin, agent = permitted.arrival.origin, permitted.agent

@@ -1,7 +1,7 @@
 """Values that leave the gateway sealed and come back to be opened: the protocol's own affinity.
 
-Event ids, ids of server requests, and `requestState` name the session or the replica,
-the principal and the request they belong to. What does not open, or belongs to
+Session ids of anonymous agents, event ids, ids of server requests, and `requestState` name
+the server, session or replica, the principal and the request they belong to. What does not open, or belongs to
 somebody else, is refused. Event and request ids are sealed deterministically, so that
 a replay gives the same ids. Pure but for the clock; the keys are the keyring's.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from openmcp.errors import InvalidState
+from openmcp.errors import InvalidState, UnknownSession
 from openmcp.mcp.message import Id, JsonObject, Message, canonical
 from openmcp.model.agent import Agent
 from openmcp.model.decision import Permitted
@@ -23,6 +23,9 @@ from openmcp.state.sealing import Keyring
 STATE_LIFE_S = 3600.0
 """How long a round of a multi-round call may take, in seconds: people answer elicitations."""
 
+_MAX_SESSION_ID = 1024
+"""Longest sealed session id, in characters: one of 512 characters, the longest that is learned, takes 727."""
+
 _MAX_EVENT_ID = 8192
 """Longest event id that is opened, in characters: it holds the upstream's id and the name of what was called."""
 
@@ -32,6 +35,11 @@ _MAX_STATE = 256 << 10
 _UNBOUND_PARAMS = frozenset({"requestState", "inputResponses"})
 _UNBOUND_META = frozenset({"progressToken", "traceparent", "tracestate", "baggage"})
 _PROTOCOL_META = "io.modelcontextprotocol/"
+
+
+class _SessionId(msgspec.Struct, array_like=True, frozen=True):
+    server: bytes
+    upstream_id: str
 
 
 class _Event(msgspec.Struct, array_like=True, frozen=True):
@@ -73,6 +81,25 @@ class Seals:
     def __init__(self, keyring: Keyring, clock: Callable[[], float]) -> None:
         self._keyring = keyring
         self._clock = clock
+
+    def session_id(self, upstream_id: str, server: Server) -> str:
+        """Return the session id that an anonymous agent sees: all share one identity, so the id alone says whose."""
+        sealed = _SessionId(self._server_key(server), upstream_id)
+        return self._keyring.seal("session-id", msgspec.msgpack.encode(sealed))
+
+    def open_session_id(self, text: str, server: Server) -> str:
+        """Return the upstream's own session id.
+
+        Raises: UnknownSession for everything that was not sealed for this server.
+        """
+        opened = self._keyring.open("session-id", text, max_chars=_MAX_SESSION_ID)
+        sealed = msgspec.msgpack.decode(opened, type=_SessionId) if opened is not None else None
+        if sealed is None or sealed.server != self._server_key(server):
+            raise UnknownSession(detail="the session id does not open, or belongs to another server")
+        return sealed.upstream_id
+
+    def _server_key(self, server: Server) -> bytes:
+        return self._keyring.digest("sealed-server", server.name.encode())
 
     def event_id(self, upstream_id: str, session: Session | None, origin: Origin | None) -> str:
         """Return the event id that the agent sees."""

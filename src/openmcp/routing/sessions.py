@@ -1,9 +1,10 @@
 """Keeps legacy sessions: whose each is, and which replica holds it.
 
-The agent sees the upstream's own id; a keyed digest of it leads to the binding in the
-state store, with a copy in the process, so that the hot path asks no store. A session
-is learned only from a successful `initialize`, belongs to the principal that opened
-it, and is never moved to another replica.
+Sessions go by the upstream's own id, which named agents see as it is and anonymous
+ones sealed; a keyed digest of it leads to the binding in the state store, with a copy
+in the process, so that the hot path asks no store. A session is learned only from a
+successful `initialize`, belongs to the principal that opened it, and is never moved
+to another replica.
 """
 
 from collections import Counter, OrderedDict
