@@ -117,7 +117,8 @@ class _Sending:
             pool = self._pool = self._client.pool(replica)
             pool.in_flight += 1
             try:
-                return await self._ask(pool)
+                reply = await self._exchange(pool, self._request(pool, pool.replica.target))
+                return reply if not 300 <= reply.status < 400 else await self._follow(pool, reply)
             except errors.UpstreamUnreachable as error:
                 self._leave()
                 failure = error
@@ -133,26 +134,31 @@ class _Sending:
         self._leave()
 
     def _leave(self) -> None:
-        if self._connection and self._reply:
+        if self._connection is not None and self._reply is not None:
             self._connection.abandon(self._reply)
             self._connection = None
         pool, self._pool = self._pool, None
-        if pool:
+        if pool is not None:
             pool.in_flight -= 1
-            pool.tidy()
+            if not pool.in_flight:
+                pool.tidy()
 
-    async def _ask(self, pool: Pool) -> Reply:
-        """The final answer of one replica, after following its redirects to itself."""
+    def _request(self, pool: Pool, target: str) -> bytes:
         permitted = self._permitted
+        arrival = permitted.arrival
+        body = message.encode(arrival.message) if arrival.message is not None else None
         template = self._client.template(permitted.server, pool.replica)
-        body = message.encode(permitted.message) if permitted.message is not None else None
-        target = pool.replica.target
-        for _ in range(1 + REDIRECTS_CAP):
-            data = template.render(permitted.http_method, target, headers=permitted.headers, body=body)
-            reply = await self._exchange(pool, data)
+        return template.render(arrival.http_method, target, headers=permitted.headers, body=body)
+
+    async def _follow(self, pool: Pool, reply: Reply) -> Reply:
+        """The final answer of a replica that redirects to itself."""
+        permitted, target = self._permitted, pool.replica.target
+        hosts = self._client.template(permitted.server, pool.replica).sent_hosts(permitted.headers)
+        for _ in range(REDIRECTS_CAP):
+            target = redirect.target(reply, target, hosts=hosts)
+            reply = await self._exchange(pool, self._request(pool, target))
             if not 300 <= reply.status < 400:
                 return reply
-            target = redirect.target(reply, target, hosts=template.sent_hosts(permitted.headers))
         raise errors.UpstreamBroken(detail=f"{pool.replica.url}: more than {REDIRECTS_CAP} redirects")
 
     async def _exchange(self, pool: Pool, data: bytes) -> Reply:

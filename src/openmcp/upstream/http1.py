@@ -119,8 +119,6 @@ class Connection(asyncio.Protocol):
         """Write a whole request; the answer goes to `reply`."""
         assert self._transport and self._reply is None
         self._reset()
-        # A fresh parser, so that nothing of the last answer can leak into this one.
-        self._parser = httptools.HttpResponseParser(self)
         self._reply = reply
         self._response_s = server.timeouts.response_s
         self._stream_idle_s = server.timeouts.stream_idle_s
@@ -170,6 +168,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # The loop's own kind of transport has all the methods and not the base class.
         self._transport = cast("asyncio.Transport", transport)
+        # One for all answers: only an answer that ended cleanly, with nothing behind it, leaves the connection usable,
+        # and then the parser is at the start of a message. Made here, for `connection_lost` to let go of it.
+        self._parser = httptools.HttpResponseParser(self)
         self._owner.opened(self, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -184,7 +185,11 @@ class Connection(asyncio.Protocol):
             self._silent_bytes += len(data)
             self._last_byte = self._loop.time()
             parser.feed_data(data)
-            self._deliver(reply)
+            self._hand_over(reply)
+            if self._is_complete:
+                self._finish(reply)
+            else:
+                self._check_bounds(reply)
         except errors.UpstreamBroken as error:
             self._fail(error)
         except httptools.HttpParserCallbackError as error:
@@ -251,8 +256,9 @@ class Connection(asyncio.Protocol):
             return
         if int(fields.get(_CL, "0")) > reply.max_bytes:
             self._refuse(f"body longer than {reply.max_bytes} bytes")
-        # The head came in time; the body, if it is still to come, gets as long again.
-        self._deadlines.watch(self, self._last_byte + self._response_s)
+        # The head came in time; the body, if it is still to come, gets as long again. Later than what is watched for,
+        # so it need not be told: nearly always the body is there already.
+        self.deadline = self._last_byte + self._response_s
 
     def on_body(self, data: bytes) -> None:
         if not self._is_surplus:
@@ -274,11 +280,8 @@ class Connection(asyncio.Protocol):
         if self._head_bytes > HEAD_BYTES and not self._is_complete:
             self._refuse(f"head longer than {HEAD_BYTES} bytes")
 
-    def _deliver(self, reply: Reply) -> None:
-        self._hand_over(reply)
-        if self._is_complete:
-            self._finish(reply)
-        elif reply.is_full:
+    def _check_bounds(self, reply: Reply) -> None:
+        if reply.is_full:
             self._pause(reply)
         elif self._silent_bytes > HEAD_BYTES:
             self._refuse(f"{HEAD_BYTES} bytes without any body")
@@ -317,7 +320,8 @@ class Connection(asyncio.Protocol):
         if self._is_complete:
             # The answer was whole; only what came behind it is not HTTP.
             self._keeps_alive = False
-            self._deliver(reply)
+            self._hand_over(reply)
+            self._finish(reply)
             return
         self._hand_over(reply)
         self._fail(errors.UpstreamBroken(detail=f"{self._url}: {fault}"))

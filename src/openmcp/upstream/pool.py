@@ -43,9 +43,9 @@ class Pool:
 
     def take(self) -> Connection | None:
         """An idle connection that is alive as far as one can know, the newest first."""
-        now = self.loop.time()
-        while self._idle:
-            connection, _ = self._idle.popitem()
+        now, idle = self.loop.time(), self._idle
+        while idle:
+            connection, _ = idle.popitem()
             if connection.is_usable and connection.deadline > now:
                 return connection
             connection.close()

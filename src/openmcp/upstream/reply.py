@@ -111,7 +111,8 @@ class Reply:
         if content_type == EVENT_STREAM:
             self.is_stream = True
             self._chunks, self._ready = deque(), deque()
-            self._settle()
+            self._is_settled = True
+            self._wake(True)
 
     def received(self, data: bytes) -> None:
         """Take a piece of the body.
@@ -143,8 +144,8 @@ class Reply:
     def ended(self) -> None:
         """The answer is complete."""
         self._flow = None
-        self._is_ended = True
-        self._settle()
+        self._is_ended = self._is_settled = True
+        self._wake(True)
 
     def failed(self, error: errors.UpstreamFailed) -> None:
         """The answer will never be complete."""
@@ -211,13 +212,10 @@ class Reply:
         finally:
             self._waiter = None
 
-    def _settle(self) -> None:
-        self._is_settled = True
-        self._wake(True)
-
     def _wake(self, has_news: bool) -> None:
-        if self._waiter and not self._waiter.done():
-            self._waiter.set_result(has_news)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(has_news)
 
 
 class _Events:
