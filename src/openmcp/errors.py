@@ -384,6 +384,9 @@ class Unavailable(OpenMCPError):
 class Internal(OpenMCPError):
     """A fault of the gateway's own."""
 
+    # A bare 500 would cost common SDK clients their session.
+    form = Form.CONNECT
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

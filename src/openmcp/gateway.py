@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from openmcp.approvals.approvals import Approvals
 from openmcp.audit.recorder import Direction, Record, Recorder
-from openmcp.errors import Dropped, OpenMCPError, OutcomeUnknown
+from openmcp.errors import Dropped, Internal, OpenMCPError
 from openmcp.identity.chain import IdentityChain
 from openmcp.inspection.inspector import Inspector
-from openmcp.mcp.headers import MCP_SESSION_ID
 from openmcp.mcp.message import Message, ParseLimits, parse, read
 from openmcp.model.arrival import Arrival
 from openmcp.model.decision import Permitted
@@ -25,6 +24,7 @@ from openmcp.routing.headers import own_headers, upstream_headers
 from openmcp.routing.routing import Routing
 from openmcp.upstream import verdict
 from openmcp.upstream.client import Client
+from openmcp.upstream.errands import Errands
 from openmcp.upstream.reply import Reply
 
 
@@ -40,30 +40,30 @@ class Gateway:
     inspector: Inspector
     approvals: Approvals
     upstream: Client
+    errands: Errands
     newest: Callable[[], "Gateway"]
     """The gateway of the newest snapshot, which decides on whatever comes late."""
 
     async def exchange(self, request: Request, wire: Wire) -> None:
         """Carry one request through, and write what comes back to `wire`."""
         responder = Responder(wire, request)
-        try:
-            record = await self.recorder.open(request)  # No record, no exchange.
-        except OpenMCPError as error:
-            responder.refuse(error)
-            return
+        record = self.recorder.open(request)
         responder.exchange_id = record.id
         try:
+            await record.room()  # No record, no exchange.
             permitted = await self.admit(request, responder, record)
             with self.routing.hold(permitted):
                 await self._forward(permitted, responder, record)
         except OpenMCPError as error:
             responder.refuse(error)
         except asyncio.CancelledError:
-            responder.interrupt(OutcomeUnknown())
+            responder.interrupt()
             raise
+        except Exception as fault:
+            responder.refuse(Internal(detail=type(fault).__name__))
+            raise  # The edge reports it to the people who run this.
         finally:
-            if responder.refusal is not None:
-                record.refused(responder.refusal, responder.status)
+            record.refused(responder.refusal, responder.status)
             record.close(status=responder.status)
 
     async def admit(self, request: Request, responder: Responder, record: Record) -> Permitted:
@@ -93,27 +93,27 @@ class Gateway:
             arrival = self.policy.enforce(decision, agent, server=server, arrival=inspected)
 
         grants = await self.approvals.obtain(agent, server, arrival=arrival, decision=decision, tick=responder.tick)
-        if grants and self.newest() is not self:
-            # The world has changed while a human was thinking: every question is asked again.
+        await record.sending()  # Nothing goes upstream that is not on record.
+        if self.newest() is not self:
+            # The world has changed while somebody was thinking: every question is asked again.
             return await self.newest().admit(request, responder, record)
         sent = upstream_headers(request, arrival, definition)
         return Permitted(server, arrival, sent, agent=agent, decision=decision, grants=grants)
 
     async def _forward(self, permitted: Permitted, responder: Responder, record: Record) -> None:
         """Send what is permitted, and pass on what comes back: one body, or a stream event by event."""
-        await record.sending()  # Nothing goes upstream that is not on record.
+        await self.routing.claim(permitted)
         responder.sending(permitted)
         async with self.upstream.send(permitted, self.routing.candidates(permitted)) as reply:
             record.answered(reply.replica, reply.status)
             if verdict.ends_session(permitted, reply):
                 await self.routing.closed(permitted)
             verdict.check(permitted, reply)
-            if reply.is_stream and not permitted.is_opening:
+            if reply.is_stream and permitted.may_stream:
                 return await self._relay(reply, permitted, responder, record)
             answer = await verdict.answer(permitted, reply)
             message = await self._return(answer, permitted, reply.replica, record) if answer is not None else None
-            given = reply.header(MCP_SESSION_ID)
-            session_id = await self.routing.opened(permitted, reply.replica, message=message, session_id=given)
+            session_id = await self.routing.opened(permitted, reply, message=message)
             responder.whole(reply.status, message, session_id=session_id, allow=reply.header("allow"))
 
     async def _relay(self, reply: Reply, permitted: Permitted, responder: Responder, record: Record) -> None:
@@ -141,7 +141,7 @@ class Gateway:
             record.dropped(Direction.FROM_SERVER, dropped.detail, message)
             if isinstance(dropped.answer, Message):
                 no = own(permitted.server, permitted.arrival.answering(dropped.answer))
-                await verdict.deliver(self.upstream.send(no, (replica,)))
+                self.errands.send(no, replica)
             return None
 
 

@@ -45,6 +45,7 @@ from openmcp.state.store import Store
 from openmcp.telemetry.metrics import Metrics
 from openmcp.upstream import verdict
 from openmcp.upstream.client import Client
+from openmcp.upstream.errands import Errands
 
 
 class Runtime:
@@ -63,6 +64,7 @@ class Runtime:
     ) -> None:
         self.health = HealthBook(clock)
         self.upstream = Client(observe=self.health.observe)
+        self._errands = Errands(self.upstream)
         self.prober = Prober(self._ask, health=self.health, clock=clock)
         self.catalogues = Catalogues(self.prober.read, clock)
         self.sessions = Sessions(store, keyring, clock)
@@ -98,6 +100,7 @@ class Runtime:
     async def close(self) -> None:
         """Stop probing, close all connections to servers, and tell what was only counted."""
         self.recorder.tell()
+        await self._errands.close()
         await self.prober.stop()
         await self.upstream.close()
 
@@ -129,6 +132,7 @@ class Runtime:
             inspector=Inspector(),
             approvals=self._approvals,
             upstream=self.upstream,
+            errands=self._errands,
             newest=self.newest,
         )
 

@@ -256,8 +256,8 @@ class Record:
         self._desk.writer.append(self._line(_DECISION_HEAD, now, own) + b"}", Rank.DECISION)
         return f"{self.id}.{self._seq}"
 
-    def refused(self, error: OpenMCPError, status: int) -> None:
-        """The exchange ends with this refusal; its line comes with `close`."""
+    def refused(self, error: OpenMCPError | None, status: int) -> None:
+        """The exchange ends with this refusal, if there is one; its line comes with `close`."""
         self._refusal, self._status = error, status
 
     def close(self, *, status: int = 0, replica: Replica | None = None) -> None:
@@ -286,6 +286,11 @@ class Record:
             self._outcome(status or self._status),
         )
         self._desk.writer.append(self._line(_END_HEAD, now, own) + b"}", Rank.END)
+
+    async def room(self) -> None:
+        """Wait until evidence can be written. Raises: AuditUnavailable."""
+        if not self._desk.writer.has_room:
+            await self._desk.writer.room()
 
     async def kept(self) -> None:
         """Wait until the lines so far count as kept (`audit.durability`), and there is room for more.

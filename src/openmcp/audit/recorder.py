@@ -49,10 +49,8 @@ class Recorder:
     def __repr__(self) -> str:
         return f"Recorder({self._node!r}, {self._writer.name!r})"
 
-    async def open(self, request: Request) -> Record:
-        """Return the record of a new exchange. Raises: AuditUnavailable when evidence cannot be written."""
-        if not self._writer.has_room:
-            await self._writer.room()
+    def open(self, request: Request) -> Record:
+        """Return the record of a new exchange, which asks for `room` before anything else."""
         self._tell_later()
         return Record(self._desk, request)
 

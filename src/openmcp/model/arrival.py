@@ -1,5 +1,7 @@
 """A request of an agent as its server shall see it, and where it must go. Made by `routing/`."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from openmcp.mcp import methods
@@ -8,6 +10,14 @@ from openmcp.mcp.methods import Subject
 from openmcp.mcp.revisions import Revision
 from openmcp.model.origin import Origin
 from openmcp.model.session import Session
+
+
+class Once(NamedTuple):
+    """A place in the state store that only the first one gets."""
+
+    namespace: str
+    key: str
+    life_s: float
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +46,9 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
     last_event_id: str | None = None
     """The upstream's own event id from which a stream is resumed."""
+
+    once: Once | None = None
+    """What may be sent only one time: a reply, a round of a multi-round call; claimed right before forwarding."""
 
     holder: str = ""
     """Whom limits count: the principal, or the peer address of an anonymous agent."""

@@ -112,6 +112,11 @@ class Permitted(msgspec.Struct, frozen=True):
         return self.arrival.method == methods.INITIALIZE
 
     @property
+    def may_stream(self) -> bool:
+        """Whether an answer that comes as a stream is passed on as one."""
+        return not self.is_opening and (self.is_request or self.http_method == "GET")
+
+    @property
     def is_request(self) -> bool:
         """Whether an answer is awaited."""
         message = self.arrival.message

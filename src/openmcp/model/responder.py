@@ -4,7 +4,7 @@ Made by the gateway for every exchange; turns refusals into the form that fits w
 was already written. Knows the wire and the protocol, and nothing of why.
 """
 
-from openmcp.errors import OpenMCPError, OutcomeUnknown
+from openmcp.errors import Draining, OpenMCPError, OutcomeUnknown
 from openmcp.mcp import headers, methods, refusals, sse
 from openmcp.mcp import message as messages
 from openmcp.mcp.message import JsonObject, Message, encode, parse
@@ -25,6 +25,7 @@ class Responder:
 
     # Defaults stand on the class: most exchanges set few of them.
     _is_resumable = False
+    _is_sent = False
     exchange_id = ""
     decision_id = ""
     message: Message | None = None
@@ -57,12 +58,16 @@ class Responder:
 
     def sending(self, permitted: Permitted) -> None:
         """From now on the server may be at work: in the legacy era it goes on when the client leaves."""
-        self._wire.outlives_client = permitted.is_request and not permitted.arrival.revision.is_modern
+        self._is_sent = True
+        self._wire.outlives_client = permitted.http_method != "GET" and not permitted.arrival.revision.is_modern
 
     def whole(
         self, status: int, message: Message | None, *, session_id: str | None = None, allow: str | None = None
     ) -> None:
-        """Answer with one message, or none (202, 204); as the last event where a stream was begun."""
+        """Answer with one message, or none (202, 204); as the last event where a stream was begun.
+
+        `status` and `allow` are the server's; what is neither request nor GET nor DELETE is accepted, not answered.
+        """
         if message is None and self._awaits_answer:
             self.refuse(OutcomeUnknown())
             return
@@ -73,8 +78,14 @@ class Responder:
             return
         self.status, self.is_answered = status, True
         fields, body = (_JSON, encode(message)) if message is not None else ((), b"")
+        if message is None and self.message is not None and status == 200:
+            self.status = status = 202
         if session_id or allow:
-            fields = (*fields, *_named(headers.CANONICAL[headers.MCP_SESSION_ID], session_id), *_named("Allow", allow))
+            fields = (
+                *fields,
+                *_named(headers.CANONICAL[headers.MCP_SESSION_ID], session_id),
+                *_named("Allow", _methods(allow)),
+            )
         self._wire.respond(status, fields, body)
 
     def open_stream(self) -> None:
@@ -95,6 +106,8 @@ class Responder:
             # From here on the client can resume elsewhere, and its upstream stream must be free for that.
             self._is_resumable, self._wire.outlives_client = True, False
         if message is not None and message.kind.is_reply:
+            if self.is_answered:
+                return
             self.is_answered = True
         self._wire.write(sse.encode(encode(message) if message is not None else b"", id=event_id, retry=retry))
         await self._wire.drain()
@@ -125,8 +138,9 @@ class Responder:
             self._wire.respond(form.status, form.headers, form.body)
         return self.status
 
-    def interrupt(self, error: OpenMCPError) -> None:
+    def interrupt(self) -> None:
         """End at once without waiting: the exchange is being cancelled and the client may still be there."""
+        error = OutcomeUnknown() if self._is_sent else Draining()
         if not self.is_open:
             # Nobody is told anything, but the record shall say that nobody knows the outcome.
             is_lost = self._awaits_answer and not self._is_resumable and not self._is_subscribed
@@ -176,6 +190,12 @@ class Responder:
             return parse(self._request.body)
         except OpenMCPError:
             return None
+
+
+def _methods(allow: str | None) -> str | None:
+    """Return a server's `Allow` if it is what it should be: names of methods."""
+    is_list = allow is not None and allow.isascii() and allow.replace(",", "").replace(" ", "").isalpha()
+    return allow if is_list else None
 
 
 def _named(name: str, value: str | None) -> tuple[tuple[str, str], ...]:

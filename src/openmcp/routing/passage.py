@@ -12,6 +12,7 @@ from openmcp.errors import InvalidState, StoreConflict
 from openmcp.mcp import methods, results
 from openmcp.mcp.message import Id, Message
 from openmcp.model.agent import Agent
+from openmcp.model.arrival import Once
 from openmcp.model.decision import Permitted
 from openmcp.model.server import Replica, Server
 from openmcp.model.session import Session
@@ -35,6 +36,7 @@ class Opened(msgspec.Struct, frozen=True):
 
     bound_to: str | None = None
     round: int = 0
+    once: Once | None = None
 
 
 class Passage:
@@ -58,17 +60,24 @@ class Passage:
                 return Opened(opened, message.method, state.replica, state.round)
         return Opened(message, message.method)
 
-    async def reply(self, message: Message, agent: Agent, session: Session | None) -> Opened:
+    def reply(self, message: Message, agent: Agent, session: Session | None) -> Opened:
         """Return an agent's reply under the id that the server gave to its request.
 
-        Raises: InvalidState if the gateway never asked this, asked somebody else, or has the answer; StoreUnavailable.
+        Raises: InvalidState if the gateway never asked this, or asked somebody else.
         """
         asked = self.seals.open_request_id(message.id, session, agent)
+        once = Once(keys.REPLIES, _reply_key(message), _REPLY_LIFE_S)
+        return Opened(message.with_id(asked.id), asked.method, asked.replica, once=once)
+
+    async def claim(self, once: Once) -> None:
+        """Take the one time that something may be sent.
+
+        Raises: InvalidState if it was sent before; StoreUnavailable.
+        """
         try:
-            await self._store.put(keys.REPLIES, _reply_key(message), b"", ttl_s=_REPLY_LIFE_S, if_version=ABSENT)
+            await self._store.put(once.namespace, once.key, b"", ttl_s=once.life_s, if_version=ABSENT)
         except StoreConflict:
-            raise InvalidState(detail="this request was answered before") from None
-        return Opened(message.with_id(asked.id), asked.method, asked.replica)
+            raise InvalidState(detail="this was sent before") from None
 
     def leave(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
         """Return a message of the server as the agent shall see it."""

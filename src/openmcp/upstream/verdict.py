@@ -5,8 +5,6 @@ errors, a 404 for a session, 400 and 405 pass; everything else is ours to explai
 because a bare status would make SDK clients lose their session or start to log in.
 """
 
-from contextlib import AbstractAsyncContextManager, suppress
-
 from openmcp.errors import OutcomeUnknown, UnknownSession, UpstreamBroken, UpstreamFailed, UpstreamUnreachable
 from openmcp.mcp.message import Id, Kind, Message, read
 from openmcp.model.decision import Permitted
@@ -34,6 +32,8 @@ def check(permitted: Permitted, reply: Reply) -> None:
         raise UnknownSession(detail=f"{replica} does not know the session any more")
     if status == 202 and permitted.is_request:
         raise OutcomeUnknown(detail=f"{replica} answered a request with 202")
+    if status == 200 and permitted.http_method == "GET" and not reply.is_stream:
+        raise UpstreamBroken(detail=f"{replica} answered a GET with {reply.content_type or 'no content'}")
     if status in _DELIVERED or (status in _PASSING and (permitted.is_request or permitted.message is None)):
         return
     if status in (401, 403):
@@ -41,14 +41,6 @@ def check(permitted: Permitted, reply: Reply) -> None:
     if status == 503:
         raise UpstreamUnreachable(detail=f"{replica} answered HTTP 503")
     raise UpstreamFailed(detail=f"{replica} answered HTTP {status}")
-
-
-async def deliver(sending: AbstractAsyncContextManager[Reply]) -> None:
-    """Send what has no answer but its status; whatever becomes of it changes nothing here."""
-    # It goes beside an exchange that lives, and must not end it.
-    with suppress(UpstreamFailed):
-        async with sending:
-            return
 
 
 async def answer(permitted: Permitted, reply: Reply) -> Message | None:
@@ -67,6 +59,8 @@ async def answer(permitted: Permitted, reply: Reply) -> Message | None:
     if reply.content_type != _JSON or not body:
         raise UpstreamBroken(detail=f"{reply.replica.url} answered HTTP {reply.status} without a JSON body")
     message = read(body)
+    if not message.kind.is_reply:
+        raise UpstreamBroken(detail=f"{reply.replica.url} answered with a {message.kind.value}")
     # Errors about the HTTP request carry no id, or one of the server's own making.
     is_about_http = message.kind is Kind.ERROR and (message.id is None or reply.status != 200)
     return message.with_id(request.id) if is_about_http else message

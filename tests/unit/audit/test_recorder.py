@@ -144,7 +144,7 @@ def session(id: str = SESSION_ID) -> Session:
 async def admitted(
     bench: Bench, message: Message = CALL, *, bodies: Bodies = Bodies.METADATA, of: Session | None = None
 ) -> Record:
-    record = await bench.recorder.open(request(messages.encode(message)))
+    record = bench.recorder.open(request(messages.encode(message)))
     record.routed(server(bodies))
     record.identified(AGENT)
     record.received(message)
@@ -238,7 +238,7 @@ async def test_a_refusal_stands_in_the_end_with_its_true_reason(bench: Bench) ->
 
 
 async def test_a_body_that_cannot_be_read_leaves_an_end(bench: Bench) -> None:
-    record = await bench.recorder.open(request(b"not json"))
+    record = bench.recorder.open(request(b"not json"))
     record.routed(server())
     record.identified(AGENT)
     record.refused(NotJson(), 400)
@@ -251,7 +251,7 @@ async def test_a_body_that_cannot_be_read_leaves_an_end(bench: Bench) -> None:
 
 
 async def test_what_was_asked_is_recorded_also_when_it_never_arrived(bench: Bench) -> None:
-    record = await bench.recorder.open(request())
+    record = bench.recorder.open(request())
     record.routed(server())
     record.identified(AGENT)
     record.received(CALL)
@@ -338,7 +338,7 @@ async def test_without_a_session_a_flow_lasts_until_a_long_pause(bench: Bench) -
 
 
 async def test_ids_are_unique_and_sort_by_time(bench: Bench) -> None:
-    records = [await bench.recorder.open(request()) for _ in range(10_000)]
+    records = [bench.recorder.open(request()) for _ in range(10_000)]
     ids = [record.id for record in records]
     assert len(set(ids)) == len(ids)
     assert ids == sorted(ids)
@@ -425,7 +425,7 @@ HOSTILE = [
 async def test_nothing_from_outside_forges_a_line_or_hides_in_one(bench: Bench, text: str, bodies: Bodies) -> None:
     params: JsonObject = {"name": f"n{text}", "arguments": {f"k{text}": text}}
     call = messages.request(f"id{text}", "tools/call", params)
-    record = await bench.recorder.open(request(b"{}", path=f"/p{text}", agent=f"ua{text}"))
+    record = bench.recorder.open(request(b"{}", path=f"/p{text}", agent=f"ua{text}"))
     record.routed(server(bodies))
     record.identified(Agent(f"a{text}", Principal(f"p{text}", "s", "apiKey", Trust.TOKEN)))
     record.received(call)
@@ -444,7 +444,7 @@ async def test_nothing_from_outside_forges_a_line_or_hides_in_one(bench: Bench, 
 
 async def test_huge_names_and_numbers_are_cut_to_size(bench: Bench) -> None:
     call = messages.request(10**4000, "m" * 100_000, {"name": "n" * 100_000})
-    record = await bench.recorder.open(request(b"{}", path="/" + "p" * 100_000, agent="a" * 100_000))
+    record = bench.recorder.open(request(b"{}", path="/" + "p" * 100_000, agent="a" * 100_000))
     record.routed(server())
     record.identified(AGENT)
     record.received(call)
@@ -470,7 +470,7 @@ async def test_what_a_server_sends_that_cannot_be_written_still_leaves_its_line(
 
 
 async def _refuse(bench: Bench, peer: str) -> None:
-    record = await bench.recorder.open(request(peer=peer))
+    record = bench.recorder.open(request(peer=peer))
     record.routed(server())
     record.refused(Unauthenticated(), 401)
     record.close(status=401)
@@ -507,7 +507,7 @@ async def test_known_agents_have_no_budget(bench: Bench) -> None:
 
 async def test_an_unknown_path_counts_as_an_unknown_caller(bench: Bench) -> None:
     for _ in range(10):
-        record = await bench.recorder.open(request())
+        record = bench.recorder.open(request())
         record.refused(UnknownPath(), 404)
         record.close(status=404)
     assert len(bench.lines()) == 3
@@ -562,11 +562,11 @@ async def test_no_record_no_exchange() -> None:
     writer = Writer("n-b-0", [], on_failure=OnFailure.FAIL_CLOSED)
     recorder = Recorder(writer=writer, hashing=KEYRING.digest)
     with pytest.raises(AuditUnavailable):
-        await recorder.open(request())
+        await recorder.open(request()).room()
 
 
 async def test_a_close_never_raises_even_when_nothing_can_be_written(bench: Bench) -> None:
-    record = await bench.recorder.open(request())
+    record = bench.recorder.open(request())
     record.routed(server())
     record.identified(AGENT)
     record.received(CALL)
