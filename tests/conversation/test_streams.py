@@ -248,20 +248,23 @@ async def test_a_list_on_a_resumed_stream_is_filtered_as_on_the_first() -> None:
         await resumed.ends()
 
 
-async def test_a_list_on_a_stream_without_a_known_request_is_recognised_by_its_shape() -> None:
+@pytest.mark.parametrize(
+    ("key", "field", "shown", "hidden"),
+    [
+        ("tools", "name", "read", "secret"),
+        ("prompts", "name", "greet", "secret"),
+        ("resources", "uri", "doc://open", "doc://secret"),
+        ("resourceTemplates", "uriTemplate", "doc://open", "doc://secret"),
+    ],
+)
+async def test_a_list_on_a_stream_without_a_known_request_is_recognised_by_its_shape(
+    key: str, field: str, shown: str, hidden: str
+) -> None:
     async with site_of(allow(), deny(tools=["secret"], prompts=["secret"], resources=["doc://secret"])) as site:
-        bot = await site.connected()
-        call = bot.listens()
+        call = (await site.connected()).listens()
         stream = (await site.replica.takes("GET")).streams()
-        lists = {
-            "tools": [{"name": "read"}, {"name": "secret"}],
-            "prompts": [{"name": "greet"}, {"name": "secret"}],
-            "resources": [{"uri": "doc://open"}, {"uri": "doc://secret"}],
-            "resourceTemplates": [{"uriTemplate": "doc://open"}, {"uriTemplate": "doc://secret"}],
-        }
-        for key, entries in lists.items():
-            stream.sends(message_id=5, result={key: entries})
-            assert (await call.told())["result"][key] == entries[:1]
+        stream.sends(message_id=5, result={key: [{field: shown}, {field: hidden}]})
+        assert (await call.told())["result"][key] == [{field: shown}]
 
 
 @pytest.mark.parametrize("foreign", ["1", EVENT, "A" * 60, "*", "x" * 9000])
