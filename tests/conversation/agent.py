@@ -43,6 +43,7 @@ class Call:
         """Whether the answer was ended as HTTP wants it."""
 
         self.has_ended = False
+        self.has_left = False
         self._decoder = sse.Decoder(1 << 24)
         self._events: list[Told] = []
         self._news = asyncio.Event()
@@ -56,6 +57,7 @@ class Call:
 
     def leaves(self) -> None:
         """Disconnect."""
+        self.has_left = True
         self._exchange.client_left()
 
     def is_drained(self) -> None:

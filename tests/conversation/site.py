@@ -246,6 +246,16 @@ class Site:
         """What came of an exchange: `ok`, or the kind of refusal or failure."""
         return str((await self.outcome(call))["kind"])
 
+    async def check_evidence(self) -> None:
+        """Make sure that each exchange has one last line, which names the status that its agent got if it was there."""
+        lines = await self.lines()
+        ends = {line["exchange"]: line for line in lines if line["type"] == "exchange"}
+        assert len(ends) == len([line for line in lines if line["type"] == "exchange"])
+        exchange_of = {line["http"].get("userAgent"): line["exchange"] for line in lines if "http" in line}
+        for call in (call for agent in self.agents for call in agent.calls):
+            outcome = ends[exchange_of[call.request.headers["user-agent"]]]["outcome"]
+            assert call.has_left or outcome.get("http", 0) == call.status, (outcome, call.status)
+
     def check(self) -> None:
         """Look for what must never be."""
         assert self.faults == []
@@ -298,6 +308,7 @@ async def site_of(
                 for call in agent.calls:
                     call.is_drained()
                     await call.ended()
+    await site.check_evidence()
     site.check()
 
 
