@@ -4,7 +4,7 @@ Used by policy (what is accessed), routing (what a list holds) and the edge. Kno
 what the specification says, not who may do it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from openmcp.errors import InvalidParams
+from openmcp.mcp import uris
 from openmcp.mcp.message import Json, JsonObject, Message
 from openmcp.mcp.revisions import Era
 
@@ -193,7 +194,8 @@ def lookup(name: str) -> Method | None:
 def subjects(message: Message) -> tuple[Subject, ...]:
     """Return everything that a message accesses; empty where the method names nothing.
 
-    Raises: InvalidParams, where the member that names it is missing or no string.
+    Raises: InvalidParams, where the member that names it is missing or no string, or where a URI could be read in
+    two ways: rules would see one of them, and the server the other.
     """
     method = message.method
     named = _NAMED.get(method)
@@ -204,7 +206,7 @@ def subjects(message: Message) -> tuple[Subject, ...]:
         kind = ref.get("type") if isinstance(ref, dict) else None
         if not isinstance(ref, dict) or not isinstance(kind, str) or kind not in _REFERENCED:
             raise InvalidParams(detail="ref names neither a prompt nor a resource")
-        return (_subject(ref, _REFERENCED[kind]),)
+        return (_subject(ref, _REFERENCED[kind], uris.template_fault),)
     if method == SUBSCRIPTIONS_LISTEN:
         return tuple(Subject(SubjectKind.RESOURCE, uri) for uri in _subscribed(message.params))
     return ()
@@ -223,12 +225,20 @@ def listing_by_shape(result: JsonObject) -> Listing | None:
     return None
 
 
-def _subject(holder: JsonObject, named: tuple[SubjectKind, str]) -> Subject:
+def _subject(holder: JsonObject, named: tuple[SubjectKind, str], fault: Callable[[str], str] = uris.fault) -> Subject:
     kind, field = named
     name = holder.get(field)
     if not isinstance(name, str) or not name:
         raise InvalidParams(detail=f"{field} is missing or is not a string")
+    if field == "uri":
+        _require_plain(name, fault)
     return Subject(kind, name)
+
+
+def _require_plain(uri: str, fault: Callable[[str], str] = uris.fault) -> None:
+    why = fault(uri)
+    if why:
+        raise InvalidParams(f"The URI of the resource could be read in two ways: {why}.")
 
 
 def _subscribed(params: JsonObject) -> list[str]:
@@ -239,4 +249,6 @@ def _subscribed(params: JsonObject) -> list[str]:
     names = [uri for uri in uris if isinstance(uri, str) and uri]
     if len(names) != len(uris):
         raise InvalidParams(detail="resourceSubscriptions holds something that is not a URI")
+    for uri in names:
+        _require_plain(uri)
     return names
