@@ -143,7 +143,7 @@ def read(raw: bytes) -> Message:
         raise UpstreamBroken(detail="the message is not a JSON object")
     if decoded.get("jsonrpc") != "2.0":
         raise UpstreamBroken(detail="the message has no jsonrpc 2.0")
-    if not decoded.keys() <= strict.TOP_LEVEL:
+    if not strict.TOP_LEVEL.issuperset(decoded):
         decoded = {key: item for key, item in decoded.items() if key in strict.TOP_LEVEL}
     return _reply_from_upstream(decoded) if "method" not in decoded else _call_from_upstream(decoded)
 

@@ -99,7 +99,7 @@ def envelope(decoded: Json) -> JsonObject:
         raise BatchRefused
     if not isinstance(decoded, dict):
         raise Malformed(detail="the body is not an object")
-    if not decoded.keys() <= TOP_LEVEL:
+    if not TOP_LEVEL.issuperset(decoded):
         raise Malformed(detail="a member at the top level is none of JSON-RPC's")
     if decoded.get("jsonrpc") != "2.0":
         raise Malformed(detail="jsonrpc is not 2.0")
@@ -216,7 +216,7 @@ def _check_call(body: JsonObject) -> None:
     if "result" in body or "error" in body:
         raise Malformed(detail="a message is a call or a reply, not both")
     if isinstance(params, dict):
-        if not params.keys() <= PARAMS:
+        if not PARAMS.issuperset(params):
             _check_lookalikes(params)
     elif "params" in body:
         raise Malformed(detail="params is not an object")

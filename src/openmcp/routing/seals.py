@@ -8,6 +8,7 @@ a replay gives the same ids. Pure but for the clock; the keys are the keyring's.
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -25,6 +26,9 @@ STATE_LIFE_S = 3600.0
 
 _MAX_SESSION_ID = 1024
 """Longest sealed session id, in characters: one of 512 characters, the longest that is learned, takes 727."""
+
+_OPENED_LIMIT = 10_000
+"""Session ids of anonymous agents remembered as opened, oldest use forgotten first."""
 
 _MAX_EVENT_ID = 8192
 """Longest event id that is opened, in characters: it holds the upstream's id and the name of what was called."""
@@ -81,10 +85,12 @@ class Seals:
     def __init__(self, keyring: Keyring, clock: Callable[[], float]) -> None:
         self._keyring = keyring
         self._clock = clock
+        # Agents send the same id with every message. What does not open is not kept: strangers cannot fill this.
+        self._open_known = lru_cache(_OPENED_LIMIT)(self._open_session_id)
 
     def session_id(self, upstream_id: str, server: Server) -> str:
         """Return the session id that an anonymous agent sees: all share one identity, so the id alone says whose."""
-        sealed = _SessionId(self._server_key(server), upstream_id)
+        sealed = _SessionId(self._server_key(server.name), upstream_id)
         return self._keyring.seal("session-id", msgspec.msgpack.encode(sealed))
 
     def open_session_id(self, text: str, server: Server) -> str:
@@ -92,14 +98,17 @@ class Seals:
 
         Raises: UnknownSession for everything that was not sealed for this server.
         """
+        return self._open_known(text, server.name)
+
+    def _open_session_id(self, text: str, server: str) -> str:
         opened = self._keyring.open("session-id", text, max_chars=_MAX_SESSION_ID)
         sealed = msgspec.msgpack.decode(opened, type=_SessionId) if opened is not None else None
         if sealed is None or sealed.server != self._server_key(server):
             raise UnknownSession(detail="the session id does not open, or belongs to another server")
         return sealed.upstream_id
 
-    def _server_key(self, server: Server) -> bytes:
-        return self._keyring.digest("sealed-server", server.name.encode())
+    def _server_key(self, server: str) -> bytes:
+        return self._keyring.digest("sealed-server", server.encode())
 
     def event_id(self, upstream_id: str, session: Session | None, origin: Origin | None) -> str:
         """Return the event id that the agent sees."""
