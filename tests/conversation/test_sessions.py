@@ -12,7 +12,7 @@ from openmcp.state.memory import MemoryStore
 from openmcp.state.sqlite import SqliteStore
 from openmcp.state.store import Item
 from tests.conversation.agent import Agent, Call
-from tests.conversation.replica import Offers, Replica
+from tests.conversation.replica import Body, Offers, Replica
 from tests.conversation.site import CANARY, Setting, Site, allow, site_of
 
 ONE, TWO = f"{CANARY}-one", f"{CANARY}-two"
@@ -32,6 +32,13 @@ async def is_unknown(site: Site, agent: Agent) -> None:
     for call in (agent.asks("tools/list"), agent.listens(), agent.deletes(), agent.notifies("notifications/progress")):
         await call.refused(404, -32600)
         assert await site.kind(call) == "unknown-session"
+
+
+async def is_ended(site: Site, session: str = ONE) -> None:
+    """Make sure that the gateway itself ends a session that nobody got."""
+    ended = await site.replica.takes("DELETE")
+    assert ended.headers["mcp-session-id"] == session
+    ended.accepts()
 
 
 # ------------------------------------------------------------ how they begin
@@ -62,6 +69,7 @@ async def test_session_id_with_a_failed_initialize_is_neither_passed_on_nor_lear
         call = bot.asks("initialize", protocolVersion=bot.version, capabilities={}, clientInfo={})
         (await site.replica.takes("initialize")).answers(error={"code": -32602, "message": "no"}, session=ONE)
         await call.refused(200, -32602)
+        await is_ended(site)
         assert "mcp-session-id" not in call.headers
         bot.session = ONE
         await is_unknown(site, bot)
@@ -97,6 +105,7 @@ async def test_a_revision_that_is_none_of_ours_opens_nothing(given: object) -> N
         call = bot.asks("initialize", protocolVersion=bot.version, capabilities={}, clientInfo={})
         (await site.replica.takes("initialize")).answers({"protocolVersion": given}, session=ONE)
         await call.refused(502, -31005)
+        await is_ended(site)
         bot.session = ONE
         await is_unknown(site, bot)
 
@@ -109,6 +118,40 @@ async def test_an_id_that_no_session_may_have_is_502(session: str) -> None:
         (await site.replica.takes("initialize")).answers({"protocolVersion": bot.version}, session=session)
         await call.refused(502, -31005)
         assert "mcp-session-id" not in call.headers
+        if session.isprintable():
+            await is_ended(site, session)
+
+
+async def test_what_a_client_declares_costs_no_session_however_much_it_is() -> None:
+    async with site_of(allow()) as site:
+        bot = site.agent()
+        declared: Body = {f"x{number}" + "y" * 1000: {} for number in range(300)}
+        call = bot.asks("initialize", protocolVersion=bot.version, capabilities=declared, clientInfo={})
+        (await site.replica.takes("initialize")).answers({"protocolVersion": bot.version}, session=ONE)
+        await call.result()
+        bot.session = call.headers["mcp-session-id"]
+        await works(site, bot)
+
+
+async def test_a_session_that_the_store_cannot_take_ends_at_the_server() -> None:
+    store = Deaf()
+    async with site_of(allow(), store=store) as site:
+        bot = site.agent()
+        store.is_deaf = True
+        call = bot.asks("initialize", protocolVersion=bot.version, capabilities={}, clientInfo={})
+        (await site.replica.takes("initialize")).answers({"protocolVersion": bot.version}, session=ONE)
+        await call.refused(503, -31007)
+        await is_ended(site)
+
+
+async def test_a_session_whose_opening_got_no_answer_of_its_own_ends_at_the_server() -> None:
+    async with site_of(allow()) as site:
+        bot = site.agent()
+        call = bot.asks("initialize", protocolVersion=bot.version, capabilities={}, clientInfo={})
+        asked = await site.replica.takes("initialize")
+        asked.answers({"protocolVersion": bot.version}, session=ONE, id=asked.id + 1)
+        await call.refused(200, -31005)
+        await is_ended(site)
 
 
 async def test_an_id_that_is_bound_already_is_502_and_ends_at_the_server() -> None:
@@ -117,10 +160,8 @@ async def test_an_id_that_is_bound_already_is_502_and_ends_at_the_server() -> No
         eve = site.agent(name="eve")
         call = eve.asks("initialize", protocolVersion=eve.version, capabilities={}, clientInfo={})
         (await site.replica.takes("initialize")).answers({"protocolVersion": eve.version}, session=ONE)
-        ended = await site.replica.takes("DELETE")
-        assert ended.headers["mcp-session-id"] == ONE
-        ended.accepts()
         await call.refused(502, -31005)
+        await is_ended(site)
         assert await site.kind(call) == "upstream-broken"
         eve.session = ONE
         await is_unknown(site, eve)
@@ -281,6 +322,11 @@ class Deaf(MemoryStore):
     """A store that may stop answering."""
 
     is_deaf = False
+
+    async def put(self, ns: str, key: str, value: bytes, **how: Any) -> int:
+        if self.is_deaf:
+            raise StoreUnavailable
+        return await super().put(ns, key, value, **how)
 
     async def get(self, ns: str, key: str) -> Item | None:
         if self.is_deaf:

@@ -24,6 +24,3 @@ class Session(msgspec.Struct, frozen=True):
 
     created_at: float
     """Unix seconds."""
-
-    capabilities: tuple[str, ...] = ()
-    """Names of the capabilities that the client declared."""

@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 _LISTS_EVERY_S = 60.0
 """The lists are read again this often, in seconds, beside misses and notices of change."""
 
+_ENDING_S = 2.0
+"""How long the end of a session may take, in seconds: nobody but its replica has any use of it."""
+
+_ENDINGS_LIMIT = 256
+"""Sessions that are being ended at one time; more are left to their replica."""
+
 
 class Prober:
     """Probes all replicas of the current snapshot."""
@@ -33,6 +39,7 @@ class Prober:
         self._clock = clock
         self._lines: dict[tuple[str, str], Line] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._endings: set[asyncio.Task[None]] = set()
 
     def start(self, servers: Sequence[Server], catalogues: Catalogues) -> None:
         """Probe these servers from now on, instead of the former ones."""
@@ -67,11 +74,18 @@ class Prober:
                     log.info("lists-not-read", extra=_facts(line, error))
         return None
 
-    async def end(self, session: Session, server: Server, replica: Replica) -> None:
-        """End a session that the gateway cannot hand out; a replica that refuses keeps it."""
+    def end(self, session: Session, server: Server, replica: Replica) -> None:
+        """End a session that the gateway cannot hand out, beside the exchange; a replica that refuses keeps it."""
+        if len(self._endings) < _ENDINGS_LIMIT:
+            task = asyncio.create_task(self._end(session, server, replica), name="end session")
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+
+    async def _end(self, session: Session, server: Server, replica: Replica) -> None:
         try:
-            await self._ask(server, replica, message=None, revision=revisions.of(session.version), session=session)
-        except OpenMCPError as error:
+            async with asyncio.timeout(_ENDING_S):
+                await self._ask(server, replica, message=None, revision=revisions.of(session.version), session=session)
+        except (OpenMCPError, TimeoutError) as error:
             log.info("session-not-ended", extra={"server": server.name, "replica": replica.url, "why": str(error)})
 
     def _lines_of(self, server: Server) -> Iterator[Line]:

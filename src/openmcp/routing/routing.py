@@ -162,24 +162,41 @@ class Routing:
     async def opened(self, permitted: Permitted, reply: Answered, *, message: Message | None) -> str | None:
         """Bind the session that a successful `initialize` opened; return its id for the agent, `None` if there is none.
 
-        A named agent gets the upstream's own id; an anonymous one gets it sealed.
+        A named agent gets the upstream's own id; an anonymous one gets it sealed. A session that is not handed out
+        is ended at its replica, whatever the reason.
 
         Raises: UpstreamBroken if the id cannot be used, or the revision is none of ours; OutcomeUnknown if a request
         has got no answer of its own; StoreUnavailable.
         """
-        replica = reply.replica
         if message is None and permitted.is_request:
-            raise OutcomeUnknown(detail=f"{replica.url} answered another request than it was asked")
-        if not permitted.is_opening or permitted.agent is None or message is None or not message.kind.is_result:
+            self._give_back(permitted, reply, None)
+            raise OutcomeUnknown(detail=f"{reply.replica.url} answered another request than it was asked")
+        if not permitted.is_opening:
             return None
-        version = message.result.get("protocolVersion") if message.result is not None else None
-        if not isinstance(version, str) or version not in revisions.REVISIONS:
-            raise UpstreamBroken(detail=f"{replica.url} answered initialize with protocol version {version!r}")
+        shown: str | None = None
+        try:
+            shown = await self._opened(permitted, reply, message)
+        finally:
+            if shown is None:
+                self._give_back(permitted, reply, message)
+        return shown
+
+    async def _opened(self, permitted: Permitted, reply: Answered, message: Message | None) -> str | None:
+        replica = reply.replica
+        if permitted.agent is None or message is None or not message.kind.is_result:
+            return None
+        version = _negotiated(message)
+        if version not in revisions.REVISIONS:
+            raise UpstreamBroken(detail=f"{replica.url} answered initialize with protocol version {version!r:.64}")
         session_id = reply.header(headers.MCP_SESSION_ID)
         if session_id is None:
             return None
         session = self.sessions.made(permitted, session_id, replica=replica, version=version)
-        await self._bind(session, permitted.server, replica)
+        try:
+            await self.sessions.learn(permitted.server, session)
+        except StoreConflict:
+            # Two agents would share it: nobody keeps what the server mixed up.
+            raise UpstreamBroken(detail=f"{replica.url} gave a session id that is bound already") from None
         return self._shown(session, permitted.server, permitted.agent)
 
     async def closed(self, permitted: Permitted) -> None:
@@ -239,13 +256,14 @@ class Routing:
             holder=_holder(request, agent),
         )
 
-    async def _bind(self, session: Session, server: Server, replica: Replica) -> None:
-        try:
-            await self.sessions.learn(server, session)
-        except StoreConflict:
-            # Two agents would share it: nobody keeps what the server mixed up.
-            await self.prober.end(session, server, replica)
-            raise UpstreamBroken(detail=f"{replica.url} gave a session id that is bound already") from None
+    def _give_back(self, permitted: Permitted, reply: Answered, message: Message | None) -> None:
+        """End a session that was opened for nobody; otherwise it would stay at its server."""
+        session_id = reply.header(headers.MCP_SESSION_ID) if permitted.is_opening else None
+        if session_id:
+            given = _negotiated(message)
+            version = given if given in revisions.REVISIONS else revisions.LATEST_LEGACY.version
+            session = self.sessions.made(permitted, session_id, replica=reply.replica, version=version)
+            self.prober.end(session, permitted.server, reply.replica)
 
     async def _session(self, request: Request, server: Server, agent: Agent) -> Session | None:
         session_id = request.headers.get(headers.MCP_SESSION_ID)
@@ -273,6 +291,13 @@ class Routing:
                 permitted.server, agent, listing=listing, result=message.result or {}, is_first_page=is_first
             )
         return results.speakable(message) if origin.method == methods.SERVER_DISCOVER else message
+
+
+def _negotiated(message: Message | None) -> str:
+    """Return the protocol version that an answer to `initialize` names; empty if it names none."""
+    result = message.result if message is not None and message.kind.is_result else None
+    version = result.get("protocolVersion") if result is not None else None
+    return version if isinstance(version, str) else ""
 
 
 def _is_json(content_type: str) -> bool:

@@ -71,8 +71,7 @@ class Sessions:
 
     def made(self, permitted: Permitted, session_id: str, *, replica: Replica, version: str) -> Session:
         """Return the session that a permitted `initialize` opened at `replica`."""
-        opening, agent = permitted.message, permitted.agent
-        declared = opening.params.get("capabilities") if opening is not None else None
+        agent = permitted.agent
         return Session(
             id=session_id,
             server=permitted.server.name,
@@ -80,7 +79,6 @@ class Sessions:
             binding=agent.principal.binding if agent is not None else "",
             version=version,
             created_at=self._clock(),
-            capabilities=tuple(declared) if isinstance(declared, dict) else (),
         )
 
     async def learn(self, server: Server, session: Session) -> None:
