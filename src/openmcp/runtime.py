@@ -122,9 +122,10 @@ class Runtime:
             return (agent, server) if server and agent else None
 
         engine = PolicyEngine(compile_policies(snapshot.policies), revision=snapshot.revision)
-        self._streams.limit = snapshot.gateway.limits.streams_per_principal
+        limits = snapshot.gateway.limits
+        self._streams.configure(streams=limits.streams_per_principal, exchanges=limits.concurrent_exchanges)
         return Gateway(
-            limits=ParseLimits(depth=snapshot.gateway.limits.json_depth),
+            limits=ParseLimits(depth=limits.json_depth),
             recorder=self.recorder,
             routing=routing,
             identity=identity,

@@ -144,7 +144,7 @@ class Routing:
         return definition
 
     def hold(self, permitted: Permitted) -> AbstractContextManager[None]:
-        """Hold a place among the agent's open streams while inside; nothing for other exchanges. Raises: Overloaded."""
+        """Hold one of the agent's places while inside. Raises: Overloaded."""
         return self.streams.hold(permitted)
 
     async def claim(self, permitted: Permitted) -> None:
@@ -241,7 +241,13 @@ class Routing:
                 raise Malformed("Missing Mcp-Session-Id.")
             raise MethodNotAllowed(headers=(("Allow", "POST"),))
         if request.method == "DELETE":
-            return Arrival(http_method="DELETE", revision=revision, session=session, bound_to=session.replica)
+            return Arrival(
+                http_method="DELETE",
+                revision=revision,
+                session=session,
+                bound_to=session.replica,
+                holder=_holder(request, agent),
+            )
         if "text/event-stream" not in request.headers.get("accept", ""):
             raise NotAcceptable
         last = request.headers.get(headers.LAST_EVENT_ID)

@@ -1,42 +1,69 @@
-"""How many long streams each agent holds open: one who takes all places must not lock out the rest."""
+"""How much each agent has under way: one who takes all places must not lock out the rest.
 
-from collections import Counter
-from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+Long streams (GET, `subscriptions/listen`) and all other exchanges are counted apart: whoever
+keeps many streams open can still call, and in the legacy era a call goes on, and keeps its
+place, when its client has left.
+"""
+
+from contextlib import AbstractContextManager
+from types import TracebackType
 
 from openmcp.errors import Overloaded
 from openmcp.mcp import methods
 from openmcp.model.decision import Permitted
 
-_NO_PLACE = nullcontext()
-
 
 class Streams:
-    """Open GET and `subscriptions/listen` streams of this process; lives longer than a snapshot."""
+    """The exchanges of this process that are being forwarded, by holder; lives longer than a snapshot."""
 
     def __init__(self) -> None:
         self.limit = 100
         """Streams per principal (per peer address for anonymous agents): `limits.streamsPerPrincipal`."""
 
-        self._open: Counter[str] = Counter()
+        self.exchange_limit = 1000
+        """Other exchanges per principal, or per peer address; see `configure`."""
+
+        self._open: dict[str, int] = {}
+        self._busy: dict[str, int] = {}
+
+    def configure(self, *, streams: int, exchanges: int) -> None:
+        """Take the limits of a new snapshot; no one holder gets more than a tenth of the node's `exchanges`."""
+        self.limit = streams
+        self.exchange_limit = max(streams, exchanges // 10)
 
     def hold(self, permitted: Permitted) -> AbstractContextManager[None]:
-        """Hold a place while inside; exchanges that are not long by nature need none.
+        """Hold a place while inside.
 
         Raises: Overloaded.
         """
         arrival = permitted.arrival
-        is_long = arrival.http_method == "GET" or arrival.method == methods.SUBSCRIPTIONS_LISTEN
-        return self._place(arrival.holder) if is_long else _NO_PLACE
+        if arrival.http_method == "GET" or arrival.method == methods.SUBSCRIPTIONS_LISTEN:
+            if self._open.get(arrival.holder, 0) >= self.limit:
+                raise Overloaded("Too many open streams; close one first.", detail=f"{self.limit} streams are open")
+            return _Place(self._open, arrival.holder)
+        if self._busy.get(arrival.holder, 0) >= self.exchange_limit:
+            why = f"{self.exchange_limit} exchanges of one agent are under way"
+            raise Overloaded("Too many requests are under way; wait until one of them ends.", detail=why)
+        return _Place(self._busy, arrival.holder)
 
-    @contextmanager
-    def _place(self, holder: str) -> Generator[None, None, None]:
-        if self._open[holder] >= self.limit:
-            raise Overloaded("Too many open streams; close one first.", detail=f"{self.limit} streams are open")
-        self._open[holder] += 1
-        try:
-            yield
-        finally:
-            self._open[holder] -= 1
-            if not self._open[holder]:
-                del self._open[holder]
+
+class _Place:
+    """One place, held while inside. Entered for every exchange, so it is as little as it can be."""
+
+    __slots__ = ("_holder", "_taken")
+
+    def __init__(self, taken: dict[str, int], holder: str) -> None:
+        self._taken = taken
+        self._holder = holder
+
+    def __enter__(self) -> None:
+        self._taken[self._holder] = self._taken.get(self._holder, 0) + 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        left = self._taken[self._holder] - 1
+        if left:
+            self._taken[self._holder] = left
+        else:
+            del self._taken[self._holder]

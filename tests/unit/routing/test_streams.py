@@ -39,12 +39,34 @@ def test_a_place_is_given_back_however_the_stream_ends() -> None:
             raise KeyError
 
 
-@pytest.mark.parametrize("kind", [("POST", "tools/call"), ("DELETE", ""), ("POST", "tools/list")])
-def test_what_is_short_by_nature_needs_no_place(kind: tuple[str, str]) -> None:
+SHORT = pytest.mark.parametrize("kind", [("POST", "tools/call"), ("DELETE", ""), ("POST", "tools/list")])
+
+
+@SHORT
+def test_what_is_short_by_nature_needs_no_place_among_the_streams(kind: tuple[str, str]) -> None:
     streams = Streams()
     streams.limit = 0
     with streams.hold(wanting(*kind)):
         pass
+
+
+@SHORT
+def test_exchanges_of_every_kind_are_limited_for_each_holder(kind: tuple[str, str]) -> None:
+    streams = Streams()
+    streams.configure(streams=1, exchanges=20)
+    with streams.hold(wanting("POST", "tools/call")), streams.hold(wanting(*kind)):
+        with pytest.raises(Overloaded), streams.hold(wanting(*kind)):
+            pass
+        with streams.hold(wanting()), streams.hold(wanting(*kind, holder="eve")):
+            pass
+    with streams.hold(wanting(*kind)):
+        pass
+
+
+def test_an_agent_may_have_as_many_exchanges_as_streams_however_small_the_node() -> None:
+    streams = Streams()
+    streams.configure(streams=7, exchanges=10)
+    assert streams.exchange_limit == 7
 
 
 def test_a_lower_limit_ends_nothing_and_lets_nothing_new_in() -> None:

@@ -154,7 +154,8 @@ class Limits(Fields):
     """Largest request head."""
 
     concurrent_exchanges: Count = 10000
-    """Exchanges under way in the whole process; beyond it new ones are refused."""
+    """Exchanges under way in the whole process, of which one identity gets at most a tenth (but not less than
+    `streamsPerPrincipal`); beyond it new ones are refused."""
 
     streams_per_principal: Count = 100
     """Open event streams of one identity; anonymous peers count by address."""
