@@ -259,6 +259,9 @@ class Record:
     def refused(self, error: OpenMCPError | None, status: int) -> None:
         """The exchange ends with this refusal, if there is one; its line comes with `close`."""
         self._refusal, self._status = error, status
+        if error is not None:
+            # Tracebacks hold the frames of the exchange, which hold the error: bodies would wait for the collector.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
 
     def close(self, *, status: int = 0, replica: Replica | None = None) -> None:
         """Write the last line. Never raises; a second call does nothing."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import weakref
 from collections.abc import Iterator
 from hashlib import sha256
 
@@ -235,6 +236,25 @@ async def test_a_refusal_stands_in_the_end_with_its_true_reason(bench: Bench) ->
     outcome = bench.lines()[-1].outcome
     assert outcome is not None
     assert (outcome.kind, outcome.jsonrpc, outcome.detail) == ("denied", -31001, "the true reason")
+
+
+async def test_a_refusal_that_is_recorded_holds_nothing_of_its_exchange(bench: Bench) -> None:
+    record = await admitted(bench)
+    assert refused(record)() is None
+    record.close(status=400)
+
+
+def refused(record: Record) -> "weakref.ref[Collected]":
+    """Record a refusal with a cause, and return a reference to what the function held that was refused."""
+    held = Collected()
+    try:
+        try:
+            raise ValueError
+        except ValueError as cause:
+            raise NotJson from cause
+    except NotJson as error:
+        record.refused(error, 400)
+    return weakref.ref(held)
 
 
 async def test_a_body_that_cannot_be_read_leaves_an_end(bench: Bench) -> None:
