@@ -53,6 +53,15 @@ _ALL_STEPS: Final = (
     b'{"received":%d,"authn":%d,"policy":%d,"upstreamSent":%d,"upstreamFirst":%d,"upstreamLast":%d,"sent":%d}'
 )
 _OURSELVES: Final = b'"agent":%b,' % encoded(AgentPart(name="gateway", id="gateway", method="own"))
+# Looking a member up in its enumeration costs four times as much as a name, and some are asked for with every line.
+_FROM_AGENT: Final = Direction.FROM_AGENT
+_FROM_SERVER: Final = Direction.FROM_SERVER
+_MESSAGE: Final = Rank.MESSAGE
+_DECISION: Final = Rank.DECISION
+_END: Final = Rank.END
+_ASYNC: Final = Durability.ASYNC
+_NONE: Final = Bodies.NONE
+_FULL: Final = Bodies.FULL
 
 
 class Observer(Protocol):
@@ -179,7 +188,7 @@ class Record:
         # The first of several stands for all: the body, where it is kept, has the others.
         self.name = arrival.subjects[0].name if arrival.subjects else None
         if self._asked is not None:
-            self._ask(Direction.FROM_AGENT, self._asked, self._desk.clock_ns())
+            self._ask(_FROM_AGENT, self._asked, self._desk.clock_ns())
 
     def session(self, session: Session | str | None) -> None:
         """The session, or its raw id, of which only a keyed digest is kept; `None` changes nothing."""
@@ -191,7 +200,7 @@ class Record:
     async def sending(self) -> None:
         """The request goes to the upstream side as soon as its lines are kept. Raises: AuditUnavailable."""
         writer = self._desk.writer
-        if not writer.has_room or writer.durability is not Durability.ASYNC:
+        if not writer.has_room or writer.durability is not _ASYNC:
             await self.kept()
         self._sent = self._desk.clock_ns()
 
@@ -215,13 +224,13 @@ class Record:
     ) -> None:
         """One message on one leg. `size`: bytes on the wire; `event_id`: of the event that carried it."""
         kind, now = message.kind, self._desk.clock_ns()
-        if direction is Direction.FROM_SERVER:
+        if direction is _FROM_SERVER:
             self._last = now
-        elif self._request is None and kind is Kind.REQUEST and not self._parent:
+        elif self._request is None and kind.is_request and not self._parent:
             self.method, self.name = message.method, _subject_name(message)
             self._ask(direction, message, now)
             return
-        if (kind is Kind.RESULT or kind is Kind.ERROR) and message.id == self._request_id and message.id is not None:
+        if kind.is_reply and message.id == self._request_id and message.id is not None:
             self._judge(message)
             own = b'%b"mcp":%b' % (self._parent, self._request_mcp or self._describe())
         else:
@@ -238,7 +247,7 @@ class Record:
         now = self._desk.clock_ns()
         own = b'"outcome":%b,"flags":["dropped"]' % encoded(OutcomePart(kind=text(why, SHORT_CHARS)))
         if message is None:
-            self._desk.writer.append(self._line(_STREAM_HEADS[direction], now, own) + b"}", Rank.MESSAGE)
+            self._desk.writer.append(self._line(_STREAM_HEADS[direction], now, own) + b"}", _MESSAGE)
             return
         mcp = self._mcp(message.method, None, message.id)
         self._write(direction, message, now, own=b'"mcp":%b,%b' % (mcp, own), size=0)
@@ -253,7 +262,7 @@ class Record:
             own = b'%b"mcp":%b,"decision":%b' % (self._parent, self._request_mcp or self._describe(), part)
         else:
             own = b'"mcp":%b,"decision":%b' % (self._mcp(message.method, None, message.id), part)
-        self._desk.writer.append(self._line(_DECISION_HEAD, now, own) + b"}", Rank.DECISION)
+        self._desk.writer.append(self._line(_DECISION_HEAD, now, own) + b"}", _DECISION)
         return f"{self.id}.{self._seq}"
 
     def refused(self, error: OpenMCPError | None, status: int) -> None:
@@ -279,7 +288,7 @@ class Record:
         try:
             if self._asked is not None:
                 self.method, self.name = self._asked.method, _subject_name(self._asked)
-                self._ask(Direction.FROM_AGENT, self._asked, now)
+                self._ask(_FROM_AGENT, self._asked, now)
         except AuditUnavailable:
             # The last line tells that it was refused for want of evidence.
             pass
@@ -288,7 +297,7 @@ class Record:
             self._timing(),
             self._outcome(status or self._status),
         )
-        self._desk.writer.append(self._line(_END_HEAD, now, own) + b"}", Rank.END)
+        self._desk.writer.append(self._line(_END_HEAD, now, own) + b"}", _END)
 
     async def room(self) -> None:
         """Wait until evidence can be written. Raises: AuditUnavailable."""
@@ -303,7 +312,7 @@ class Record:
         writer = self._desk.writer
         if not writer.has_room:
             await writer.room()
-        if writer.durability is not Durability.ASYNC:
+        if writer.durability is not _ASYNC:
             await writer.settled()
 
     # ------------------------------------------------------------ for metrics
@@ -352,14 +361,14 @@ class Record:
         return mcp
 
     def _write(self, direction: Direction, message: Message, now: int, *, own: bytes, size: int) -> None:
-        desk, bodies = self._desk, self.server.bodies if self.server is not None else Bodies.NONE
-        if size and bodies is not Bodies.NONE:
+        desk, bodies = self._desk, self.server.bodies if self.server is not None else _NONE
+        if size and bodies is not _NONE:
             own = b'%b,"bytes":%d' % (own, size)
         line = self._line(_HEADS[direction][message.kind], now, own)
-        if bodies is Bodies.FULL:
-            desk.writer.append(BodyLine(line, message.body, size=size or 1024, hashing=desk.hashing), Rank.MESSAGE)
+        if bodies is _FULL:
+            desk.writer.append(BodyLine(line, message.body, size=size or 1024, hashing=desk.hashing), _MESSAGE)
         else:
-            desk.writer.append(line + b"}", Rank.MESSAGE)
+            desk.writer.append(line + b"}", _MESSAGE)
 
     def _line(self, head: bytes, now: int, own: bytes) -> bytes:
         """Return the line without its closing brace; `own` is what no other line has."""

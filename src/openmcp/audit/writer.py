@@ -199,13 +199,14 @@ class Writer:
 
     def append(self, line: Entry, rank: Rank) -> None:
         """Queue an encoded line. Raises: AuditUnavailable when it cannot be kept (see `Rank`)."""
-        if (self._put_lines - self._done_lines >= self._limits.lines or self._faults or not self._is_alive) and (
+        lines = self._put_lines
+        if (lines - self._done_lines >= self._limits.lines or self._faults or not self._is_alive) and (
             not self._takes(rank)
         ):
             self._lost += 1
             return
         self._queue.append(line)
-        self._put_lines += 1
+        self._put_lines = lines + 1
         self._put_bytes += len(line)
         if self._is_idle:
             self._wake.set()
