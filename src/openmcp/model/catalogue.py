@@ -7,7 +7,6 @@ answer calls to names that do not exist.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from openmcp.mcp.message import Json
 from openmcp.mcp.methods import Subject, SubjectKind
 
 
@@ -21,7 +20,6 @@ class Definition:
     digest: str
     """Hex SHA-256 over the canonical JSON of the whole entry without `_meta`."""
 
-    body: Mapping[str, Json]
     param_headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Tools of 2026-07-28: header name as declared (`Mcp-Param-Region`) → path of the argument."""
 

@@ -8,7 +8,6 @@ once a list was read to its last page. Lives longer than a snapshot.
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 
 from openmcp.errors import Hidden
@@ -19,12 +18,10 @@ from openmcp.model.agent import Agent
 from openmcp.model.catalogue import Catalogue, Definition
 from openmcp.model.server import Server
 from openmcp.routing import templates
+from openmcp.routing.views import Views
 
 Reader = Callable[[Server], Awaitable[Catalogue | None]]
 """Reads all lists of a server; `None` if it cannot be read now."""
-
-_AGENT_VIEWS = 10_000
-"""Agents' own lists remembered in the process, oldest use forgotten first."""
 
 _REREAD_AFTER_S = 2.0
 """A miss reads the lists again, but not more often than this per server."""
@@ -41,7 +38,7 @@ class Catalogues:
         self._own: dict[str, Catalogue] = {}
         self._read_at: dict[str, float] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
-        self._seen: OrderedDict[tuple[str, str], dict[Subject, Definition]] = OrderedDict()
+        self._views = Views()
 
     def of(self, server: Server) -> Catalogue:
         """Return the gateway's own reading; empty while there is none."""
@@ -49,8 +46,8 @@ class Catalogues:
 
     def definition(self, server: Server, agent: Agent, *, subject: Subject) -> Definition | None:
         """Return the definition from this agent's own last list, else from the gateway's own list."""
-        seen = self._seen.get((server.name, agent.principal.binding))
-        return (seen.get(subject) if seen else None) or self._own.get(server.name, _EMPTY).definitions.get(subject)
+        seen = self._views.find((server.name, agent.principal.binding), subject)
+        return seen or self._own.get(server.name, _EMPTY).definitions.get(subject)
 
     async def resolve(self, server: Server, agent: Agent, *, subject: Subject) -> Definition | None:
         """Return the definition, reading the lists again if nobody has seen it; `None` if that cannot be known.
@@ -72,14 +69,9 @@ class Catalogues:
         if listing.name_field == "uriTemplate":
             return
         key = (server.name, agent.principal.binding)
-        seen = self._seen.setdefault(key, {})
-        self._seen.move_to_end(key)
         if is_first_page:
-            for subject in [subject for subject in seen if subject.kind is listing.kind]:
-                del seen[subject]
-        seen.update((definition.subject, definition) for definition in definitions(listing, result))
-        if len(self._seen) > _AGENT_VIEWS:
-            self._seen.popitem(last=False)
+            self._views.begin(key, listing.kind)
+        self._views.add(key, definitions(listing, result), known=self.of(server).definitions)
 
     def changed(self, server: Server) -> None:
         """Take note that the server said its lists have changed; the next miss reads them at once."""
@@ -128,6 +120,5 @@ def _definition(subject: Subject, entry: JsonObject) -> Definition:
     return Definition(
         subject=subject,
         digest=hashlib.sha256(canonical(stable)).hexdigest(),
-        body=entry,
         param_headers=headers.param_map(schema) if isinstance(schema, dict) else {},
     )

@@ -25,6 +25,10 @@ _METHOD_NOT_FOUND = -32601
 _PAGES = 200
 """Pages read of one list at most: a list that never ends must not keep us."""
 
+_MAX_ENTRIES = 10_000
+_MAX_BYTES = 32 << 20
+"""What is read of all lists of a server in one go; the lists beyond it are not complete."""
+
 _LISTS = (
     (methods.TOOLS_LIST, SubjectKind.TOOL),
     (methods.PROMPTS_LIST, SubjectKind.PROMPT),
@@ -88,8 +92,9 @@ class Line:
         found: dict[Subject, Definition] = {}
         templates: list[str] = []
         complete = set(SubjectKind)
+        budget = _Budget()
         for method, kind in _LISTS:
-            async for page in self._pages(method):
+            async for page in self._pages(method, budget):
                 if page is None:
                     complete.discard(kind)
                 elif method == methods.RESOURCES_TEMPLATES_LIST:
@@ -163,7 +168,7 @@ class Line:
         asked = messages.request(self._last_id, method, params)
         return await self._ask(self.server, self.replica, message=asked, revision=revision, session=session)
 
-    async def _pages(self, method: str) -> AsyncIterator[Json]:
+    async def _pages(self, method: str, budget: "_Budget") -> AsyncIterator[Json]:
         """Yield the results of all pages; `None` in place of what could not be read."""
         cursor: str | None = None
         for _ in range(_PAGES):
@@ -172,11 +177,29 @@ class Line:
                 if not _says_method_not_found(answer):
                     yield None
                 return
+            if not budget.covers(answer, method):
+                break
             yield answer.result
             cursor = _next_cursor(answer.result)
             if cursor is None:
                 return
         yield None
+
+
+class _Budget:
+    """How much of a server's lists may still be read."""
+
+    def __init__(self) -> None:
+        self._entries = _MAX_ENTRIES
+        self._bytes = _MAX_BYTES
+
+    def covers(self, answer: Message, method: str) -> bool:
+        """Whether a page is within what is left, once it is taken off."""
+        listing = methods.listing(method)
+        entries = (answer.result or {}).get(listing.key) if listing is not None else None
+        self._entries -= len(entries) if isinstance(entries, list) else 0
+        self._bytes -= len(messages.encode(answer))
+        return self._entries >= 0 and self._bytes >= 0
 
 
 def _definitions(method: str, page: Json) -> list[Definition]:
