@@ -38,8 +38,11 @@ DEFAULT_LIMITS = ParseLimits()
 UPSTREAM_DEPTH = 256
 """Depth of a server's message: what is read must also be walked and written without deep recursion."""
 
-INTEGER_DIGITS = 4300
-"""CPython's and msgspec's bound on reading integers (it guards against quadratic time)."""
+UPSTREAM_NODES = 1_000_000
+"""Commas and containers of a server's message: a list may be long, and reading it must not hold the loop for long."""
+
+INTEGER_DIGITS = 400
+"""Longest integer: more than a float's range has, or any key. Reading and writing one takes quadratic time."""
 
 TOP_LEVEL = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 
@@ -64,7 +67,7 @@ def value(raw: bytes, limits: ParseLimits = DEFAULT_LIMITS) -> Json:
     )
     if not is_plain:
         is_plain = _check_shape(raw, limits)
-    if is_plain:
+    if is_plain and not _has_long_number(raw):
         try:
             decoded: Json = _decode(raw)
             if _encode(decoded) == raw:
@@ -116,10 +119,14 @@ def envelope(decoded: Json) -> JsonObject:
 def upstream_value(raw: bytes) -> Json:
     """Return the value that a server sent; the last of equal keys counts. Raises: UpstreamBroken."""
     try:
-        if _openings(raw) > UPSTREAM_DEPTH:
-            _check_depth(_brackets(_structure(raw)), UPSTREAM_DEPTH)
+        brackets = _openings(raw)
+        # Counts that include the insides of strings are only too high.
+        if brackets > UPSTREAM_DEPTH or (len(raw) > UPSTREAM_NODES and brackets + raw.count(b",") > UPSTREAM_NODES):
+            _check_shape(raw, _UPSTREAM_LIMITS)
+        if _has_long_number(raw) and _has_long_number(_MARK.join(_outside_strings(_unescaped(raw, UPSTREAM_NODES)))):
+            raise Malformed("A number has too many digits.")
         return cast("Json", _decode(raw))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Malformed) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Malformed, BodyTooLarge) as fault:
         raise UpstreamBroken(detail=f"the message is not JSON: {str(fault)[:200]}") from None
 
 
@@ -129,6 +136,12 @@ _encode = msgspec.json.Encoder().encode
 _STRUCTURAL = b'"{}[],:'
 _NOT_STRUCTURAL = bytes(sorted(set(range(256)) - set(_STRUCTURAL)))
 _AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
+_MARK = b'"'
+_DIGITS = b"0123456789"
+_AS_ZEROS = bytes(ord("0") if byte in _DIGITS else ord(" ") for byte in range(256))
+_TOO_MANY = "The message has too many values."
+_LONG_NUMBER = b"0" * (INTEGER_DIGITS + 1)
+_UPSTREAM_LIMITS = ParseLimits(UPSTREAM_DEPTH, UPSTREAM_NODES, UPSTREAM_NODES)
 
 
 def _openings(raw: bytes) -> int:
@@ -138,30 +151,40 @@ def _openings(raw: bytes) -> int:
 
 def _check_shape(raw: bytes, limits: ParseLimits) -> bool:
     """Return whether no object can have too many keys. Raises: NotJson, Malformed, BodyTooLarge."""
-    # Each comma or container comes with two strings at most: far too many need not be looked at.
-    if raw.count(b'"') > 4 * (limits.nodes + 1) + raw.count(b"\\"):
-        raise BodyTooLarge("The request body has too many values.")
-    structure = _structure(raw)
-    commas, brackets = structure.count(b","), _brackets(structure)
+    marked = _unescaped(raw, limits.nodes).translate(None, _NOT_STRUCTURAL)
+    structure = b"".join(_outside_strings(marked))
+    commas, brackets = structure.count(b","), structure.translate(_AS_ARRAYS, b",:")
     if commas + len(brackets) // 2 > limits.nodes:
-        raise BodyTooLarge("The request body has too many values.")
+        raise BodyTooLarge(_TOO_MANY)
     _check_depth(brackets, limits.depth)
     return structure.count(b":") <= limits.keys_per_object
 
 
-def _structure(raw: bytes) -> bytes:
-    """Return brackets, commas and colons outside strings, in time linear in the text.
+def _unescaped(raw: bytes, nodes: int) -> bytes:
+    """Return the text with no quotation mark but those that begin and end strings. Raises: BodyTooLarge.
 
     A backslash stands only inside strings: without the escaped backslashes, and then the
     escaped quotation marks, each remaining mark begins or ends a string.
     """
     if b"\\" in raw:
         raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(raw.translate(None, _NOT_STRUCTURAL).split(b'"')[::2])
+    # Each comma or container comes with two strings at most: far too many need not be looked at.
+    if raw.count(_MARK) > 4 * (nodes + 1):
+        raise BodyTooLarge(_TOO_MANY)
+    return raw
 
 
-def _brackets(structure: bytes) -> bytes:
-    return structure.translate(_AS_ARRAYS, b",:")
+def _outside_strings(marked: bytes) -> list[bytes]:
+    return marked.split(_MARK)[::2]
+
+
+def _has_long_number(raw: bytes) -> bool:
+    """Return whether more digits than an integer may have stand in a row, also within strings."""
+    # Wherever such a row stands, one of these bytes belongs to it; mostly there are few, and none is a digit.
+    sample = raw[INTEGER_DIGITS :: INTEGER_DIGITS + 1]
+    if not sample or len(sample.translate(None, _DIGITS)) == len(sample):
+        return False
+    return _LONG_NUMBER in raw.translate(_AS_ZEROS)
 
 
 def _check_depth(brackets: bytes, depth: int) -> None:
