@@ -60,6 +60,10 @@ _OF_THE_HTTP_REQUEST = (
 )
 
 
+PEEK_BYTES = 16 << 10
+"""Longest body that is read only to refuse it: who is refused may be anybody."""
+
+
 class Refusal(NamedTuple):
     """An HTTP answer that says no."""
 
@@ -89,6 +93,20 @@ def refusal(
     if status == 503 and not any(name.lower() == "retry-after" for name, _ in headers):
         headers = (*headers, ("Retry-After", str(RETRY_AFTER_S)))
     return Refusal(status, headers, messages.encode(reply), reply)
+
+
+def peek(error: OpenMCPError, raw: bytes) -> Message | None:
+    """Return what was asked, where nobody has read it and the form of the refusal depends on it.
+
+    A message that is not well-formed has no say in that, and a long one is not worth the
+    time: the answer then has the error's own status, and the id null.
+    """
+    if isinstance(error, _OF_THE_HTTP_REQUEST) or len(raw) > PEEK_BYTES:
+        return None
+    try:
+        return messages.parse(raw)
+    except OpenMCPError:
+        return None
 
 
 def in_stream(

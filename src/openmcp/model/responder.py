@@ -7,7 +7,7 @@ was already written. Knows the wire and the protocol, and nothing of why.
 from openmcp.errors import Draining, OpenMCPError, OutcomeUnknown
 from openmcp.mcp import headers, methods, refusals, sse
 from openmcp.mcp import message as messages
-from openmcp.mcp.message import JsonObject, Message, encode, parse
+from openmcp.mcp.message import JsonObject, Message, encode
 from openmcp.mcp.revisions import META_SUBSCRIPTION_ID, REVISIONS, WITHOUT_HEADER, Revision
 from openmcp.model.decision import Permitted
 from openmcp.model.http import Request, Wire
@@ -130,7 +130,7 @@ class Responder:
             self._write_refusal(error)
             self._wire.end()
         elif not self.status:
-            message = self.message or self._peek()
+            message = self.message or self._peek(error)
             form = refusals.refusal(
                 error, message, self._revision, exchange_id=self.exchange_id, decision_id=self.decision_id
             )
@@ -182,14 +182,9 @@ class Responder:
         meta: JsonObject = {META_SUBSCRIPTION_ID: self.message.id}
         return encode(messages.result(self.message.id, {"resultType": "complete", "_meta": meta}))
 
-    def _peek(self) -> Message | None:
-        """Read the message only to choose the form of a refusal; a bad one has no say in that."""
-        if self._request.method != "POST":
-            return None
-        try:
-            return parse(self._request.body)
-        except OpenMCPError:
-            return None
+    def _peek(self, error: OpenMCPError) -> Message | None:
+        """Return the message of a request that was refused before it was read, as far as the refusal needs it."""
+        return refusals.peek(error, self._request.body) if self._request.method == "POST" else None
 
 
 def _methods(allow: str | None) -> str | None:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from openmcp.errors import Form, OpenMCPError
 from openmcp.mcp import headers, refusals, revisions
-from openmcp.mcp.message import Message, parse
 from openmcp.model.http import Request
 
 
@@ -22,17 +21,9 @@ class Answer(NamedTuple):
 
 def answer(error: OpenMCPError, request: Request | None = None) -> Answer:
     """Return the answer that says no to a request, or to what never became one."""
-    message = _peek(request) if request is not None and error.form is not Form.HTTP else None
+    message = refusals.peek(error, request.body) if request is not None and error.form is not Form.HTTP else None
     form = refusals.refusal(error, message, _revision(request), exchange_id=secrets.token_hex(8))
     return Answer(form.status, form.headers, form.body)
-
-
-def _peek(request: Request) -> Message | None:
-    """Read the message only because the form of the refusal depends on it; a bad one has no say in that."""
-    try:
-        return parse(request.body)
-    except OpenMCPError:
-        return None
 
 
 def _revision(request: Request | None) -> revisions.Revision:

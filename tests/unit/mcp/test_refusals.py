@@ -9,7 +9,7 @@ from openmcp import errors
 from openmcp.errors import Form, OpenMCPError
 from openmcp.mcp import message as messages
 from openmcp.mcp.message import JsonObject, Message
-from openmcp.mcp.refusals import DECISION_META, Refusal, in_stream, refusal
+from openmcp.mcp.refusals import DECISION_META, PEEK_BYTES, Refusal, in_stream, peek, refusal
 from openmcp.mcp.revisions import LATEST, LATEST_LEGACY, Revision
 
 REVISIONS = [LATEST, LATEST_LEGACY]
@@ -225,3 +225,30 @@ def test_wait_is_told_in_the_body_where_no_status_tells_it() -> None:
 def test_event_says_the_same_as_the_body(kind: type[OpenMCPError], message: Message) -> None:
     event = in_stream(kind(), message, LATEST, exchange_id="e1", decision_id="d1")
     assert event == refuse(kind(), message, LATEST).body
+
+
+# ------------------------------------------------------------ what nobody has read yet
+
+
+OF_THE_HTTP_REQUEST = [
+    *(errors.BodyTooLarge, errors.HostRefused, errors.OriginRefused, errors.RequestTimeout, errors.Unauthenticated),
+    *(errors.UnknownPath, errors.UnsupportedMedia, errors.MethodNotAllowed, errors.UnsupportedVersion),
+]
+UNREAD = messages.encode(messages.request(1, "ping"))
+
+
+@pytest.mark.parametrize("kind", OF_THE_HTTP_REQUEST)
+def test_body_is_not_read_to_refuse_the_request_around_it(kind: type[OpenMCPError]) -> None:
+    assert peek(kind(), UNREAD) is None
+
+
+def test_short_body_is_read_where_the_form_of_the_refusal_depends_on_it() -> None:
+    for error in (errors.Overloaded(), errors.Unavailable(), errors.Forbidden()):
+        assert peek(error, UNREAD) == messages.request(1, "ping")
+    assert peek(errors.Overloaded(), b"{") is None
+
+
+def test_long_body_is_not_read_to_refuse_it() -> None:
+    longest = UNREAD + b" " * (PEEK_BYTES - len(UNREAD))
+    assert peek(errors.Overloaded(), longest) is not None
+    assert peek(errors.Overloaded(), longest + b" ") is None
