@@ -66,6 +66,7 @@ class Runtime:
         self.upstream = Client(observe=self.health.observe)
         self._errands = Errands(self.upstream)
         self.prober = Prober(self._ask, health=self.health, clock=clock)
+        self.prober.know(snapshot.servers)
         self.catalogues = Catalogues(self.prober.read, clock)
         self.sessions = Sessions(store, keyring, clock)
         self._passage = Passage(Seals(keyring, clock), store)

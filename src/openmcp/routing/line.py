@@ -5,11 +5,13 @@ and `ping` in one session of the gateway's own. What is sent goes through `Ask`,
 the runtime makes from the gateway's own permission. Used by the prober only.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from openmcp.errors import UnknownSession, UpstreamBroken
+from openmcp.errors import UnknownSession, UpstreamBroken, UpstreamFailed, UpstreamUnreachable
 from openmcp.mcp import message as messages
 from openmcp.mcp import methods, revisions
 from openmcp.mcp.message import Json, JsonObject, Message
@@ -61,6 +63,8 @@ class Line:
 
     def __init__(self, server: Server, replica: Replica, ask: Ask, clock: Callable[[], float]) -> None:
         self.server = server
+        """As configured now: an exchange that began earlier must not bring former credentials back."""
+
         self.replica = replica
         self.revision: Revision | None = None
         """What the replica speaks; `None` until it has answered."""
@@ -69,6 +73,8 @@ class Line:
         self._ask = ask
         self._clock = clock
         self._last_id = 0
+        self._connecting: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     async def check(self) -> None:
         """Return if MCP works there.
@@ -76,19 +82,25 @@ class Line:
         Raises: UpstreamFailed.
         """
         if self.revision is None:
-            await self._connect()
-        elif self.revision.era is Era.MODERN:
-            await self._request(methods.SERVER_DISCOVER)
-        else:
-            await self._ping()
+            await self._connected()
+        elif not await self._is_as_known(self.revision):
+            # It may be another build by now, which speaks another era.
+            await self._connect_again(self.revision, self.session)
 
     async def read(self) -> Catalogue:
         """Return all that the replica lists.
 
         Raises: UpstreamFailed.
         """
-        if self.revision is None:
-            await self._connect()
+        await self._connected()
+        revision, session = self.revision, self.session
+        try:
+            return await self._read()
+        except UnknownSession:
+            await self._connect_again(revision, session)
+            return await self._read()
+
+    async def _read(self) -> Catalogue:
         found: dict[Subject, Definition] = {}
         templates: list[str] = []
         complete = set(SubjectKind)
@@ -104,13 +116,44 @@ class Line:
         return Catalogue(definitions=found, templates=tuple(templates), complete=frozenset(complete))
 
     async def close(self) -> None:
-        """End the gateway's own session, if there is one.
+        """End the gateway's own session, if there is one; none is opened any more.
 
         Raises: UpstreamFailed.
         """
-        if self.session is not None and self.revision is not None:
-            session, self.session = self.session, None
-            await self._ask(self.server, self.replica, message=None, revision=self.revision, session=session)
+        self._is_closed = True
+        if self._connecting is not None:
+            await asyncio.wait((self._connecting,))
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        revision, session = self.revision, self.session
+        self.revision = self.session = None
+        if session is not None and revision is not None:
+            await self._ask(self.server, self.replica, message=None, revision=revision, session=session)
+
+    async def _connected(self) -> None:
+        """Return when it is known what the replica speaks; callers that come meanwhile share one attempt."""
+        if self.revision is not None:
+            return
+        if self._is_closed:
+            raise UpstreamUnreachable(detail=f"{self.replica.url} is not in use any more")
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect(), name="connect")
+            self._connecting.add_done_callback(self._has_connected)
+        # Whoever gives up leaves a session behind that nobody knew of.
+        await asyncio.shield(self._connecting)
+
+    def _has_connected(self, task: asyncio.Task[None]) -> None:
+        self._connecting = None
+        if not task.cancelled():
+            task.exception()  # Looked at, for nobody may be waiting for it any more.
+
+    async def _connect_again(self, revision: Revision | None, session: Session | None) -> None:
+        """Connect from scratch, unless somebody else has done so since the replica was known as this."""
+        if self.revision is revision and self.session is session:
+            with suppress(UpstreamFailed):
+                await self._disconnect()
+        await self._connected()
 
     async def _connect(self) -> None:
         answer = await self._send(methods.SERVER_DISCOVER, revision=revisions.LATEST)
@@ -144,15 +187,19 @@ class Line:
             created_at=self._clock(),
         )
 
-    async def _ping(self) -> None:
+    async def _is_as_known(self, revision: Revision) -> bool:
+        """Whether the replica still answers in the way that it is known for. Raises: UpstreamFailed if not at all."""
+        method = methods.SERVER_DISCOVER if revision.era is Era.MODERN else methods.PING
         try:
-            await self._request(methods.PING)
-        except UnknownSession:
-            self.revision = self.session = None
-            await self._connect()
+            answer = await self._request(method)
+        except (UnknownSession, UpstreamBroken):
+            return False
+        # Some have no ping, and are well all the same.
+        return answer.kind is messages.Kind.RESULT or (method == methods.PING and _says_method_not_found(answer))
 
     async def _request(self, method: str, params: JsonObject | None = None) -> Message:
-        assert self.revision is not None  # only asked after connecting
+        if self.revision is None:
+            raise UnknownSession(detail="the gateway's own session has just ended")
         answer = await self._send(method, params, revision=self.revision)
         if answer.status == 404 and self.session is not None:
             raise UnknownSession(detail="the gateway's own session has ended")

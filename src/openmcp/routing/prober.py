@@ -6,7 +6,7 @@ readings to the catalogues; it decides nothing itself.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from openmcp.errors import OpenMCPError
 from openmcp.mcp import revisions
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _LISTS_EVERY_S = 60.0
 """The lists are read again this often, in seconds, beside misses and notices of change."""
+
+_PROBE_S = 10.0
+"""How long a probe may take, in seconds: one replica that hangs must not keep the others from coming back."""
 
 _ENDING_S = 2.0
 """How long the end of a session may take, in seconds: nobody but its replica has any use of it."""
@@ -41,12 +44,23 @@ class Prober:
         self._tasks: list[asyncio.Task[None]] = []
         self._endings: set[asyncio.Task[None]] = set()
 
+    def know(self, servers: Sequence[Server]) -> None:
+        """Speak with the replicas of these servers from now on, and end the gateway's sessions at all others."""
+        former, self._lines = self._lines, {}
+        for server in servers:
+            for replica in server.replicas:
+                key = (server.name, replica.url)
+                line = former.pop(key) if key in former else Line(server, replica, self._ask, self._clock)
+                line.server = server
+                self._lines[key] = line
+        for line in former.values():
+            self._run(self._close(line))
+
     def start(self, servers: Sequence[Server], catalogues: Catalogues) -> None:
         """Probe these servers from now on, instead of the former ones."""
         for task in self._tasks:
             task.cancel()
-        kept = {(line.server.name, line.replica.url): line for server in servers for line in self._lines_of(server)}
-        self._lines = kept
+        self.know(servers)
         self._tasks = [
             asyncio.create_task(self._watch(server, catalogues), name=f"probe {server.name}") for server in servers
         ]
@@ -55,9 +69,13 @@ class Prober:
         """Stop probing, and end the gateway's own sessions."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(self._close(line) for line in self._lines.values()))
-        self._tasks, self._lines = [], {}
+        self.know(())
+        under_way = {*self._tasks, *self._endings}
+        self._tasks = []
+        if under_way:
+            _, late = await asyncio.wait(under_way, timeout=_ENDING_S)
+            for task in late:
+                task.cancel()
 
     def is_legacy_only(self, server: Server) -> bool:
         """Whether every replica that answered so far speaks the legacy era only."""
@@ -77,9 +95,12 @@ class Prober:
     def end(self, session: Session, server: Server, replica: Replica) -> None:
         """End a session that the gateway cannot hand out, beside the exchange; a replica that refuses keeps it."""
         if len(self._endings) < _ENDINGS_LIMIT:
-            task = asyncio.create_task(self._end(session, server, replica), name="end session")
-            self._endings.add(task)
-            task.add_done_callback(self._endings.discard)
+            self._run(self._end(session, server, replica))
+
+    def _run(self, ending: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(ending, name="end session")
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
 
     async def _end(self, session: Session, server: Server, replica: Replica) -> None:
         try:
@@ -89,12 +110,11 @@ class Prober:
             log.info("session-not-ended", extra={"server": server.name, "replica": replica.url, "why": str(error)})
 
     def _lines_of(self, server: Server) -> Iterator[Line]:
+        # An exchange may have begun under an older configuration: what is not in use now is not spoken with again.
         for replica in server.replicas:
-            key = (server.name, replica.url)
-            if key not in self._lines:
-                self._lines[key] = Line(server, replica, self._ask, self._clock)
-            self._lines[key].server = server
-            yield self._lines[key]
+            line = self._lines.get((server.name, replica.url))
+            if line is not None:
+                yield line
 
     async def _watch(self, server: Server, catalogues: Catalogues) -> None:
         listed_at = float("-inf")
@@ -115,8 +135,9 @@ class Prober:
 
     async def _probe(self, line: Line) -> None:
         try:
-            await line.check()
-        except OpenMCPError as error:
+            async with asyncio.timeout(_PROBE_S):
+                await line.check()
+        except (OpenMCPError, TimeoutError) as error:
             log.warning("probe-failed", extra=_facts(line, error))
             self._health.probed(line.replica, ok=False)
         else:
@@ -124,10 +145,12 @@ class Prober:
 
     async def _close(self, line: Line) -> None:
         try:
-            await line.close()
-        except OpenMCPError as error:
+            async with asyncio.timeout(_ENDING_S):
+                await line.close()
+        except (OpenMCPError, TimeoutError) as error:
             log.debug("own-session-not-ended", extra=_facts(line, error))
 
 
-def _facts(line: Line, error: OpenMCPError) -> dict[str, str]:
-    return {"server": line.server.name, "replica": line.replica.url, "why": error.detail}
+def _facts(line: Line, error: OpenMCPError | TimeoutError) -> dict[str, str]:
+    why = error.detail if isinstance(error, OpenMCPError) else "no answer in time"
+    return {"server": line.server.name, "replica": line.replica.url, "why": why}

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+import pytest
+
+from openmcp.errors import UnknownSession, UpstreamBroken, UpstreamUnreachable
 from openmcp.mcp import message as messages
 from openmcp.mcp import revisions
 from openmcp.mcp.message import JsonObject, Message
@@ -23,12 +26,15 @@ class Talk:
     def __init__(self, pages: Mapping[str, Page] | None = None) -> None:
         self.pages = dict(pages or {})
         self.asked: list[str] = []
+        self.is_opening = asyncio.Event()
         self.line = Line(server(), REPLICAS[0], self, Clock())
 
     async def __call__(
         self, server: Server, replica: Replica, *, message: Message | None, revision: Revision, session: Session | None
     ) -> Answer:
         self.asked.append(message.method if message is not None else "DELETE")
+        if message is not None and message.method == "initialize":
+            self.is_opening.set()
         await asyncio.sleep(0)
         if message is None or message.id is None:
             return Answer(202, None)
@@ -75,3 +81,86 @@ async def test_what_is_within_the_bounds_is_complete() -> None:
     catalogue = await talk.line.read()
     assert len(catalogue.definitions) == 10_000
     assert catalogue.complete == frozenset(SubjectKind)
+
+
+# ------------------------------------------------------------ the session
+
+
+def opens(params: JsonObject) -> JsonObject:
+    return {"protocolVersion": LEGACY}
+
+
+def legacy() -> Talk:
+    return Talk({"initialize": opens, "ping": lambda _: {}})
+
+
+async def test_connects_at_the_same_time_open_one_session() -> None:
+    talk = legacy()
+    async with asyncio.timeout(10):
+        await asyncio.gather(talk.line.check(), talk.line.read(), talk.line.check())
+    assert talk.asked.count("initialize") == 1
+
+
+async def test_whoever_gives_up_while_connecting_leaves_no_session_behind() -> None:
+    talk = legacy()
+    check = asyncio.ensure_future(talk.line.check())
+    async with asyncio.timeout(10):
+        await talk.is_opening.wait()
+        check.cancel()
+        await talk.line.close()
+    assert talk.asked[-1] == "DELETE"
+
+
+async def test_a_closed_line_opens_nothing_any_more() -> None:
+    talk = legacy()
+    await talk.line.check()
+    await talk.line.close()
+    with pytest.raises(UpstreamUnreachable):
+        await talk.line.check()
+    assert (talk.asked.count("initialize"), talk.asked.count("DELETE")) == (1, 1)
+
+
+async def test_a_replica_that_speaks_the_legacy_era_now_is_known_for_it() -> None:
+    talk = modern()
+    await talk.line.check()
+    assert talk.line.revision == revisions.LATEST
+    talk.pages = legacy().pages
+    await talk.line.check()
+    assert talk.line.revision == revisions.LATEST_LEGACY
+    assert talk.line.session is not None
+
+
+async def test_a_replica_that_speaks_the_modern_era_now_is_known_for_it() -> None:
+    talk = legacy()
+    await talk.line.check()
+
+    def unspoken(params: JsonObject) -> JsonObject:
+        raise UpstreamBroken
+
+    talk.pages = {"server/discover": lambda _: {}, "ping": unspoken}
+    await talk.line.check()
+    assert talk.line.revision == revisions.LATEST
+    assert talk.line.session is None
+
+
+async def test_a_replica_without_ping_keeps_its_session() -> None:
+    talk = Talk({"initialize": opens})
+    for _ in range(3):
+        await talk.line.check()
+    assert talk.asked.count("initialize") == 1
+
+
+async def test_lists_are_read_in_a_new_session_when_the_former_is_over() -> None:
+    talk = legacy()
+    await talk.line.check()
+    is_over = iter([True])
+
+    def tools(params: JsonObject) -> JsonObject:
+        if next(is_over, False):
+            raise UnknownSession
+        return {"tools": [{"name": "read"}]}
+
+    talk.pages["tools/list"] = tools
+    catalogue = await talk.line.read()
+    assert [subject.name for subject in catalogue.definitions] == ["read"]
+    assert talk.asked.count("initialize") == 2
