@@ -13,8 +13,13 @@ from openmcp.model.decision import Decision, Effect
 from openmcp.model.server import Server
 from openmcp.policy.rules import Rule
 
-_CACHE_LIMIT = 20_000
-"""Views kept per snapshot and decisions kept per view; names are chosen by strangers, so a full cache is emptied."""
+_VIEWS = 20_000
+_DECISIONS_PER_VIEW = 5_000
+_DECISIONS = 50_000
+"""Views and decisions kept per snapshot: names are chosen by strangers, so what is full is emptied."""
+
+_LONGEST = 256
+"""Characters of a name or method whose decision is kept; none that is in use is longer."""
 
 _OPEN_GROUPS = frozenset({methods.Group.PROTOCOL, methods.Group.LIST})
 """Allowed to every agent to whom anything on the server could be allowed, unless a rule names them.
@@ -30,6 +35,7 @@ class PolicyEngine:
         self._rules = tuple(rules)
         self._revision = revision
         self._views: dict[tuple[str, str], _View] = {}
+        self._kept = 0
 
     def decide(self, agent: Agent, server: Server, *, method: str, subject: Subject | None = None) -> Decision:
         """Return the decision on `method` about `subject`."""
@@ -37,9 +43,8 @@ class PolicyEngine:
         decision = view.decided.get((method, subject))
         if decision is None:
             decision = self._decide(view, method, subject)
-            if len(view.decided) >= _CACHE_LIMIT:
-                view.decided.clear()
-            view.decided[method, subject] = decision
+            if len(method) <= _LONGEST and (subject is None or len(subject.name) <= _LONGEST):
+                self._keep(view, method, subject, decision=decision)
         return decision
 
     def access(self, agent: Agent, server: Server) -> Decision:
@@ -51,12 +56,21 @@ class PolicyEngine:
         """Whether anything on the server could be allowed to the agent."""
         return self._view(agent, server).may_use
 
+    def _keep(self, view: "_View", method: str, subject: Subject | None, *, decision: Decision) -> None:
+        if len(view.decided) >= _DECISIONS_PER_VIEW:
+            view.decided.clear()
+        if self._kept >= _DECISIONS:
+            self._views.clear()
+            self._kept = 0
+        view.decided[method, subject] = decision
+        self._kept += 1
+
     def _view(self, agent: Agent, server: Server) -> "_View":
         key = (agent.principal.binding, server.name)
         view = self._views.get(key)
         # The same principal may come back with other attributes: a new token with other groups.
         if view is None or not ((view.agent is agent and view.server is server) or view.is_of(agent, server)):
-            if len(self._views) >= _CACHE_LIMIT:
+            if len(self._views) >= _VIEWS:
                 self._views.clear()
             view = _View(agent, server, tuple(rule for rule in self._rules if rule.attaches(agent, server)))
             self._views[key] = view
