@@ -206,8 +206,8 @@ def _call_from_upstream(body: JsonObject) -> Message:
     if "id" not in body:
         return Message(_NOTIFICATION, method, None, body)
     id = body["id"]
-    if type(id) is not int and type(id) is not str:
-        raise UpstreamBroken(detail="the id of a request is neither a string nor an integer")
+    if not strict.is_id(id):
+        raise UpstreamBroken(detail="the id of a request is neither a short string nor an integer of 64 bits")
     return Message(_REQUEST, method, id, body)
 
 
@@ -218,6 +218,6 @@ def _reply_from_upstream(body: JsonObject) -> Message:
     if not isinstance(body["result" if is_result else "error"], dict):
         raise UpstreamBroken(detail="what a reply holds is not an object")
     id = body.get("id")
-    if type(id) is int or type(id) is str or (id is None and not is_result):
+    if strict.is_id(id) or (id is None and not is_result):
         return Message(_RESULT if is_result else _ERROR, "", id, body)
-    raise UpstreamBroken(detail="the id of a reply is neither a string nor an integer")
+    raise UpstreamBroken(detail="the id of a reply is neither a short string nor an integer of 64 bits")

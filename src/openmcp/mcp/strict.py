@@ -9,7 +9,7 @@ with equal values; RFC 8259 and RFC 7493 decide. Knows no methods.
 
 import json
 import unicodedata
-from typing import NamedTuple, NoReturn, TypeAlias, cast
+from typing import NamedTuple, NoReturn, TypeAlias, TypeGuard, cast
 
 import msgspec
 
@@ -43,6 +43,12 @@ UPSTREAM_NODES = 1_000_000
 
 INTEGER_DIGITS = 400
 """Longest integer: more than a float's range has, or any key. Reading and writing one takes quadratic time."""
+
+ID_CHARS = 1024
+"""Longest id of a request: ids are kept, sealed and sent back."""
+
+ID_LIMIT = 2**63
+"""Ids that are integers are below it, and not below its negative: what 64 bits hold."""
 
 TOP_LEVEL = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 
@@ -106,14 +112,20 @@ def envelope(decoded: Json) -> JsonObject:
         raise Malformed(detail="a member at the top level is none of JSON-RPC's")
     if decoded.get("jsonrpc") != "2.0":
         raise Malformed(detail="jsonrpc is not 2.0")
-    id = decoded.get("id")
-    if type(id) is not int and type(id) is not str and ("id" in decoded or "method" not in decoded):
-        raise Malformed(detail="the id is neither a string nor an integer")
+    if not is_id(decoded.get("id")) and ("id" in decoded or "method" not in decoded):
+        raise Malformed(detail="the id is neither a short string nor an integer of 64 bits")
     if "method" in decoded:
         _check_call(decoded)
     else:
         _check_reply(decoded)
     return decoded
+
+
+def is_id(value: Json) -> TypeGuard[str | int]:
+    """Return whether a value can be the id of a request."""
+    if type(value) is int:
+        return -ID_LIMIT <= value < ID_LIMIT
+    return type(value) is str and len(value) <= ID_CHARS
 
 
 def upstream_value(raw: bytes) -> Json:
