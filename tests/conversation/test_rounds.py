@@ -1,12 +1,14 @@
 """Calls of several rounds in the modern era: the state is sealed, for one agent, one call, one replica, one hour."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from openmcp.state.sqlite import SqliteStore
 from tests.conversation.agent import Agent, Call
-from tests.conversation.replica import Asked, Body
-from tests.conversation.site import CANARY, Site, allow, ask, site_of
+from tests.conversation.replica import Asked, Body, Offers, Replica
+from tests.conversation.site import CANARY, Clock, Site, allow, ask, site_of
 
 STATE = f"{CANARY}-state"
 ELICIT = {"who": {"method": "elicitation/create", "params": {"message": "Who?"}}}
@@ -164,9 +166,64 @@ async def test_a_state_whose_replica_is_gone_is_refused() -> None:
         state, first = await first_round(site, bot, requestState=STATE)
         left = [replica for replica in site.replicas if str(replica.address.port) not in first.headers["host"]]
         await site.reload(server={"replicas": (left[0].address,)})
+        await is_refused(site, second(bot, state))
+
+
+async def test_a_round_is_forwarded_once_whatever_came_of_it() -> None:
+    async with site_of(*EVERYTHING) as site:
+        bot = await site.connected("modern")
+        state, _ = await first_round(site, bot, requestState=STATE)
         call = second(bot, state)
-        await call.ended()
-        assert await site.kind(call) != "ok"
+        asked = await site.takes("tools/call")
+        # While the first is under way, after it was lost, and ever after: nobody can tell a retry from a replay.
+        await is_refused(site, second(bot, state))
+        asked.writer.transport.abort()
+        assert (await call.result())["isError"] is True
+        await is_refused(site, second(bot, state))
+
+
+async def test_a_round_that_was_refused_can_still_be_taken() -> None:
+    async with site_of(*EVERYTHING) as site:
+        bot = await site.connected("modern")
+        state, _ = await first_round(site, bot, requestState=STATE)
+        await is_refused(site, second(await site.connected("modern", name="eve"), state))
+        await is_refused(site, second(bot, state, arguments={"ticket": 8}))
+        call = second(bot, state)
+        (await site.takes("tools/call")).answers({"content": []})
+        await call.result()
+
+
+async def test_calls_that_are_just_the_same_have_rounds_of_their_own() -> None:
+    async with site_of(*EVERYTHING) as site:
+        bot = await site.connected("modern")
+        states = [(await first_round(site, bot, requestState=STATE))[0] for _ in range(2)]
+        for state in states:
+            call = second(bot, state)
+            (await site.takes("tools/call")).answers({"content": []})
+            await call.result()
+
+
+async def test_a_round_is_not_replayed_after_a_restart(tmp_path: Path) -> None:
+    async with Replica(Offers()).listening() as replica:
+        store = SqliteStore(tmp_path / "state.db", clock=Clock())
+        async with site_of(*EVERYTHING, at=(replica,), store=store) as site:
+            bot = await site.connected("modern")
+            state, _ = await first_round(site, bot, requestState=STATE)
+            call = second(bot, state)
+            (await site.takes("tools/call")).answers({"content": []})
+            await call.result()
+        store = SqliteStore(tmp_path / "state.db", clock=Clock())
+        async with site_of(*EVERYTHING, at=(replica,), store=store) as site:
+            await is_refused(site, second(await site.connected("modern"), state))
+
+
+async def test_a_state_that_could_not_come_back_is_the_servers_fault() -> None:
+    async with site_of(*EVERYTHING) as site:
+        call = (await site.connected("modern")).calls_tool("read")
+        asked = await site.takes("tools/call")
+        asked.answers({"resultType": "input_required", "inputRequests": ELICIT, "requestState": CANARY * 40_000})
+        assert (await call.result())["isError"] is True
+        assert await site.kind(call) == "upstream-broken"
 
 
 async def test_each_round_is_decided_again() -> None:

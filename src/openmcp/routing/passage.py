@@ -50,6 +50,10 @@ class Passage:
     def open(self, message: Message, server: Server, *, agent: Agent, session: Session | None, name: str) -> Opened:
         """Return a request or notification of an agent with the upstream's own state in it; `name`: what it names.
 
+        A state may be forwarded once, and is used up when it is, whatever comes of it: the gateway cannot tell a
+        client that sends a round again after a lost connection from a replay, and the call may have run. Both get
+        the same refusal, and begin anew with the first round.
+
         Raises: InvalidState for a state that the gateway did not seal for this agent and call.
         """
         if session is not None:
@@ -57,7 +61,9 @@ class Passage:
         if message.kind.is_request:
             opened, state = self.seals.open_state(message, server, agent=agent, name=name)
             if state is not None:
-                return Opened(opened, message.method, state.replica, state.round)
+                key = self.seals.claim_key(str(message.params["requestState"]))
+                once = Once(keys.ROUNDS, key, self.seals.life_left(state))
+                return Opened(opened, message.method, state.replica, state.round, once)
         return Opened(message, message.method)
 
     def reply(self, message: Message, agent: Agent, session: Session | None) -> Opened:

@@ -11,6 +11,7 @@ from openmcp.errors import (
     BodyTooLarge,
     Dropped,
     HeaderMismatch,
+    InvalidState,
     LegacyOnly,
     Malformed,
     MethodNotAllowed,
@@ -18,6 +19,7 @@ from openmcp.errors import (
     OutcomeUnknown,
     StoreConflict,
     UnknownMethod,
+    UnknownSession,
     UnsupportedMedia,
     UpstreamBroken,
 )
@@ -156,8 +158,16 @@ class Routing:
             await self.passage.claim(permitted.arrival.once)
 
     def candidates(self, permitted: Permitted) -> tuple[Replica, ...]:
-        """Return the replicas to try, best first. Raises: UnknownSession if the bound one is gone."""
-        return self.balancer.candidates(permitted.server, permitted.arrival.bound_to)
+        """Return the replicas to try, best first.
+
+        Raises: UnknownSession if the one that holds the session is gone; InvalidState if the one that gave a state is.
+        """
+        try:
+            return self.balancer.candidates(permitted.server, permitted.arrival.bound_to)
+        except UnknownSession as gone:
+            if permitted.session is not None:
+                raise
+            raise InvalidState(detail=gone.detail) from None
 
     async def opened(self, permitted: Permitted, reply: Answered, *, message: Message | None) -> str | None:
         """Bind the session that a successful `initialize` opened; return its id for the agent, `None` if there is none.

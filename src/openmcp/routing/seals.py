@@ -7,12 +7,14 @@ a replay gives the same ids. Pure but for the clock; the keys are the keyring's.
 """
 
 import hashlib
+import secrets
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from functools import lru_cache
 
 import msgspec
 
-from openmcp.errors import InvalidState, UnknownSession
+from openmcp.errors import InvalidState, UnknownSession, UpstreamBroken
 from openmcp.mcp.message import Id, JsonObject, Message, canonical
 from openmcp.model.agent import Agent
 from openmcp.model.decision import Permitted
@@ -77,6 +79,9 @@ class State(msgspec.Struct, array_like=True, frozen=True):
     expires_at: float
     inner: str | None
     """The upstream's own state; `None` if it gave none."""
+
+    nonce: bytes = b""
+    """Makes each state another one: it may be used once, and the next call may be just the same."""
 
 
 class Seals:
@@ -146,7 +151,10 @@ class Seals:
         return asked
 
     def seal_state(self, result: JsonObject, permitted: Permitted, replica: Replica) -> JsonObject:
-        """Return an `input_required` result whose `requestState` is sealed (added if there was none)."""
+        """Return an `input_required` result whose `requestState` is sealed (added if there was none).
+
+        Raises: UpstreamBroken if it would be too long to come back.
+        """
         message = permitted.message
         assert message is not None and permitted.agent is not None  # only requests of agents have results
         inner = result.get("requestState")
@@ -160,8 +168,20 @@ class Seals:
             round=permitted.arrival.round + 1,
             expires_at=self._clock() + STATE_LIFE_S,
             inner=inner if isinstance(inner, str) else None,
+            nonce=secrets.token_bytes(12),
         )
-        return {**result, "requestState": self._keyring.seal("state", msgspec.msgpack.encode(state))}
+        sealed = self._keyring.seal("state", msgspec.msgpack.encode(state))
+        if len(sealed) > _MAX_STATE:
+            raise UpstreamBroken(detail=f"{replica.url} gave a requestState of {len(sealed)} characters when sealed")
+        return {**result, "requestState": sealed}
+
+    def life_left(self, state: State) -> float:
+        """Return for how many more seconds a state opens."""
+        return max(0.001, state.expires_at - self._clock())
+
+    def claim_key(self, text: str) -> str:
+        """Return the key under which the state store remembers that a sealed text was used."""
+        return urlsafe_b64encode(self._keyring.digest("used", text.encode())).rstrip(b"=").decode()
 
     def open_state(self, message: Message, server: Server, *, agent: Agent, name: str) -> tuple[Message, State | None]:
         """Return the message with the upstream's own state in it, and what the seal said; `None` without a state.

@@ -14,8 +14,8 @@ SESSIONS: Final = "sessions"
 REPLIES: Final = "replies"
 """Answers to a server's requests that were already given, so that a second one is dropped."""
 
-ATTEMPTS: Final = "attempts"
-"""Counters with an end: limits per agent or peer."""
+ROUNDS: Final = "rounds"
+"""Rounds of multi-round calls that were forwarded already, so that none is replayed."""
 
 
 def session_key(hashing: Callable[[str, bytes], bytes], server: str, session_id: str) -> str:
