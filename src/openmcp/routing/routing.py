@@ -42,7 +42,6 @@ from openmcp.routing.sessions import Sessions
 from openmcp.routing.streams import Streams
 
 _CHANGES = frozenset({methods.TOOLS_CHANGED, methods.PROMPTS_CHANGED, methods.RESOURCES_CHANGED})
-_USES = frozenset({methods.TOOLS_CALL, methods.PROMPTS_GET, methods.RESOURCES_READ})
 _ALLOWED = "GET, POST, DELETE"
 
 
@@ -129,7 +128,7 @@ class Routing:
         Raises: Hidden for a name that does not exist, HeaderMismatch where `Mcp-Param-*` differ from the arguments.
         """
         subject = arrival.subject
-        if subject is None or arrival.method not in _USES:
+        if subject is None or arrival.method not in methods.USES:
             return None
         definition = self.catalogues.definition(server, agent, subject=subject)
         if definition is None:
