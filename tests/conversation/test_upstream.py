@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conversation.replica import Asked, Offers
-from tests.conversation.site import ERAS, Setting, Site, allow, site_of
+from tests.conversation.site import ERAS, Setting, Site, allow, only, site_of
 from tests.conversation.test_refusals import CONNECT, connects
 
 # What the server does, what comes of it, and the status where the agent connects.
@@ -148,6 +148,14 @@ async def test_a_server_known_not_to_discover_is_not_asked() -> None:
         call = site.agent("modern").asks("server/discover")
         await call.refused(400, -32601)
         assert await site.kind(call) == "legacy-only"
+
+
+async def test_who_may_not_use_a_server_does_not_learn_its_era() -> None:
+    async with site_of(only("bot", allow()), offers=Offers(era="legacy")) as site:
+        await site.runtime.catalogues.refresh(site.server)
+        call = site.agent("modern", name="eve").asks("server/discover")
+        await call.refused(403, -31001)
+        assert await site.kind(call) == "forbidden"
 
 
 async def test_a_server_without_sessions_has_no_streams_and_no_ends() -> None:

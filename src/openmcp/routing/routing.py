@@ -78,7 +78,7 @@ class Routing:
     async def arrive(self, request: Request, message: Message | None, *, server: Server, agent: Agent) -> Arrival:
         """Return what is asked of the server, with the agent's own session and states opened.
 
-        Raises: Malformed and its kind, UnknownSession, InvalidState, MethodNotAllowed, LegacyOnly, StoreUnavailable.
+        Raises: Malformed and its kind, UnknownSession, InvalidState, MethodNotAllowed, StoreUnavailable.
         """
         if message is None:
             return await self._arrive_bare(request, server, agent)
@@ -92,8 +92,6 @@ class Routing:
         is_odd = known is not None and known.is_notification is not message.kind.is_notification
         if is_odd or (known is not None and not known.is_sent_by(methods.Sender.AGENT, revision.era)):
             raise UnknownMethod(detail=f"{message.method} is not an agent's {message.kind.value} in {revision.version}")
-        if message.method == methods.SERVER_DISCOVER and self.prober.is_legacy_only(server):
-            raise LegacyOnly
         session = None
         if revision.has_sessions and message.method != methods.INITIALIZE:
             session = await self._session(request, server, agent)
@@ -125,10 +123,13 @@ class Routing:
     ) -> Definition | None:
         """Return the definition of what is used; `None` where none is needed or can be known.
 
-        Raises: Hidden for a name that does not exist, HeaderMismatch where `Mcp-Param-*` differ from the arguments.
+        Raises: Hidden for a name that does not exist, HeaderMismatch where `Mcp-Param-*` differ from the arguments;
+        LegacyOnly for `server/discover` where nobody knows it: which eras a server speaks is for those who may use it.
         """
         subject = arrival.subject
         if subject is None or arrival.method not in methods.USES:
+            if arrival.method == methods.SERVER_DISCOVER and self.prober.is_legacy_only(server):
+                raise LegacyOnly
             return None
         definition = self.catalogues.definition(server, agent, subject=subject)
         if definition is None:
