@@ -426,7 +426,6 @@ HEADS: Mapping[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     ),
     "long header": ((TYPE, LENGTH, "X-A: " + "x" * 40_000), (431,)),
     "many headers": ((TYPE, LENGTH, *(f"X-{n}: 1" for n in range(1000))), (431,)),
-    "upgrade": ((TYPE, LENGTH, "Connection: Upgrade", "Upgrade: websocket"), (400,)),
 }
 
 

@@ -108,6 +108,13 @@ class _Reading:
         return sorted(faults, key=rank)
 
     def _read(self, path: Path) -> None:
+        try:
+            self._read_all(path)
+        except (OSError, RuntimeError, ValueError) as error:
+            # A link to itself, a NUL in a name, a directory that may not be listed: a fault like any other.
+            self.faults.append(Fault(str(path).replace("\0", "\\0"), f"cannot be read: {error}"))
+
+    def _read_all(self, path: Path) -> None:
         if not path.is_dir():
             self._read_file(path)
             return

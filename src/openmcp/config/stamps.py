@@ -14,6 +14,6 @@ def stamp(path: Path) -> Stamp:
     """Return the stamp of the file behind the path, following symbolic links."""
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return ()
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -62,6 +62,13 @@ class Wire(Protocol):
     cancellation (MCP 2025-11-25, Streamable HTTP).
     """
 
+    ends_when_draining: bool
+    """Whether the exchange is ended as soon as the node begins to stop, instead of being waited for.
+
+    False at the start. The gateway sets it for streams that would never end by themselves: their clients
+    open them again elsewhere.
+    """
+
     @property
     def is_open(self) -> bool: ...
 

@@ -59,6 +59,8 @@ class Responder:
     def sending(self, permitted: Permitted) -> None:
         """From now on the server may be at work: in the legacy era it goes on when the client leaves."""
         self._is_sent = True
+        is_listening = permitted.http_method == "GET" or permitted.arrival.method == methods.SUBSCRIPTIONS_LISTEN
+        self._wire.ends_when_draining = is_listening
         self._wire.outlives_client = permitted.http_method != "GET" and not permitted.arrival.revision.is_modern
 
     def whole(
@@ -100,15 +102,16 @@ class Responder:
 
         An event without a message still carries its id and `retry`: clients resume from it.
         """
+        if message is not None and message.kind.is_reply:
+            if self.is_answered and self.message is not None:
+                # One request has one answer; the event still carries what a client resumes from.
+                message = None
+            self.is_answered = True
         if message is None and event_id is None and retry is None:
             return
         if event_id is not None:
             # From here on the client can resume elsewhere, and its upstream stream must be free for that.
             self._is_resumable, self._wire.outlives_client = True, False
-        if message is not None and message.kind.is_reply:
-            if self.is_answered:
-                return
-            self.is_answered = True
         self._wire.write(sse.encode(encode(message) if message is not None else b"", id=event_id, retry=retry))
         await self._wire.drain()
 

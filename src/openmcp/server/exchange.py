@@ -63,7 +63,16 @@ _NONE, _BEGUN, _WHOLE = _Answer
 class Exchange:
     """One request and everything that comes back."""
 
-    __slots__ = ("_answer", "_has_started", "_outlet", "_task", "is_open", "outlives_client", "request")
+    __slots__ = (
+        "_answer",
+        "_has_started",
+        "_outlet",
+        "_task",
+        "ends_when_draining",
+        "is_open",
+        "outlives_client",
+        "request",
+    )
 
     def __init__(self, request: Request, outlet: Outlet) -> None:
         self.request = request
@@ -71,6 +80,7 @@ class Exchange:
         """Whether the client is still there."""
 
         self.outlives_client = False
+        self.ends_when_draining = False
         self._outlet = outlet
         self._answer = _NONE
         self._has_started = False

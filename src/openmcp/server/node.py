@@ -107,15 +107,16 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
             on_hangup=writer.reopen,
             on_refusal=_witness(runtime.recorder, metrics),
         )
-        node = Node(runtime, worker, writer, metrics=metrics)
+        node = Node(runtime, worker, writer, store=store, metrics=metrics)
         node.admin = Admin(settings.admin.host, settings.admin.port, metrics.registry, node.readiness)
         node.admin.start()
         parts.callback(node.admin.stop)
         await worker.start()
+        parts.push_async_callback(worker.close)
         runtime.start()
         following = asyncio.create_task(node.follow(source), name="configuration")
         parts.callback(following.cancel)
-        watching = asyncio.create_task(node.watch(store), name="store")
+        watching = asyncio.create_task(node.watch(), name="store")
         parts.callback(watching.cancel)
         yield node
 
@@ -125,9 +126,10 @@ class Node:
 
     admin: Admin
 
-    def __init__(self, runtime: Runtime, worker: Worker, writer: Writer, *, metrics: Metrics) -> None:
+    def __init__(self, runtime: Runtime, worker: Worker, writer: Writer, *, store: Store, metrics: Metrics) -> None:
         self.runtime = runtime
         self.worker = worker
+        self.store = store
         self._writer = writer
         self._metrics = metrics
         metrics.config_loaded(_SOURCE, is_ok=True)
@@ -173,10 +175,10 @@ class Node:
                 log.exception("configuration-not-followed")
             await asyncio.sleep(_FOLLOW_AGAIN_S)
 
-    async def watch(self, store: Store) -> None:
+    async def watch(self) -> None:
         """Know whether the store answers, for whoever asks whether this node is ready."""
         while True:
-            health = await store.health()
+            health = await self.store.health()
             self._store_fault = "" if health.is_ok else health.detail or "no answer"
             await asyncio.sleep(_STORE_EVERY_S)
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from openmcp.server.exchange import DRAINING, Handler
+from openmcp.server.exchange import DRAINING, Exchange, Handler
 from openmcp.server.limits import ListenerLimits
 from openmcp.server.listener import Listener, ListenerConfig
 from openmcp.server.traffic import OnRefusal, Traffic
@@ -83,6 +83,8 @@ class Worker:
         self._stop_accepting()
         for connection in tuple(traffic.connections):
             connection.retire()
+        # Listening streams wait for nothing: their clients listen elsewhere at once.
+        self._cancel_exchanges(only=lambda exchange: exchange.ends_when_draining)
         if not await self._is_empty_within(self._drain_timeout_s):
             _log.warning("%d exchanges did not end within drainTimeout", len(traffic.exchanges))
             self._cancel_exchanges()
@@ -135,9 +137,10 @@ class Worker:
         for listener in self._listeners:
             listener.close()
 
-    def _cancel_exchanges(self) -> None:
+    def _cancel_exchanges(self, only: Callable[[Exchange], bool] = lambda _: True) -> None:
         for exchange in tuple(self._traffic.exchanges):
-            exchange.cancel(DRAINING)
+            if only(exchange):
+                exchange.cancel(DRAINING)
 
     async def _is_empty_within(self, timeout_s: float) -> bool:
         try:

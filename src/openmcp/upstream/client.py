@@ -169,8 +169,12 @@ class _Sending:
             self._connection, self._reply = connection, reply
             connection.begin(reply, data, server=server)
             await reply.settled()
+        except errors.UpstreamTimeout:
+            # One slow call says nothing of the replica, and an agent could choose slow calls.
+            raise
         except errors.UpstreamFailed:
             client.observe(replica, False)
             raise
-        client.observe(replica, reply.status < 500)
+        # Likewise with a server's own faults; these two are what stands in front of a dead one.
+        client.observe(replica, reply.status not in (502, 503))
         return reply

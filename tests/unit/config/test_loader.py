@@ -149,3 +149,18 @@ def test_a_thousand_servers_and_five_thousand_rules_load_in_two_seconds(tmp_path
 def test_a_path_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     path = write(tmp_path, server())
     assert [place for place, _ in faults(path / "below.yaml")] == ["below.yaml"]
+
+
+def test_a_file_that_cannot_even_be_looked_at_is_a_fault_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "resources").mkdir()
+    (tmp_path / "resources" / "itself.yaml").symlink_to("itself.yaml")
+    found = faults(write(tmp_path, GATEWAY))
+    assert len(found) == 1
+    assert "cannot be read" in found[0][1]
+
+
+@pytest.mark.parametrize("name", ["itself", '"nul\\0"'])
+def test_a_path_that_leads_nowhere_is_a_fault(tmp_path: Path, name: str) -> None:
+    (tmp_path / "itself").symlink_to("itself")
+    found = faults(write(tmp_path, resource("GatewayConfig", "g", f"{{config: {{path: {name}}}}}")))
+    assert [place for place, _ in found] == ["g.yaml:4:23"]

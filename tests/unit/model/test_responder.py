@@ -27,6 +27,7 @@ class Paper:
 
     def __init__(self) -> None:
         self.outlives_client = False
+        self.ends_when_draining = False
         self.is_open = True
         self.status = 0
         self.headers: dict[str, str] = {}
