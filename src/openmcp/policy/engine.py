@@ -119,9 +119,7 @@ def _may_use(server: Server, rules: Sequence[Rule]) -> bool:
 def _default(view: _View, method: str, *, is_open: bool) -> Effect:
     if is_open:
         return Effect.ALLOW if view.may_use else Effect.DENY
-    # A method that nobody knows is a hole in every rule about known ones.
-    is_known = methods.lookup(method) is not None
-    return Effect.ALLOW if view.server.is_default_allow and is_known else Effect.DENY
+    return Effect.ALLOW if view.server.is_default_allow and not _must_be_named(method) else Effect.DENY
 
 
 def _is_open(method: str) -> bool:
@@ -132,10 +130,19 @@ def _is_open(method: str) -> bool:
 def _speaks_of(rule: Rule, method: str, *, subject: Subject | None, is_open: bool) -> bool:
     if is_open and not rule.match.names_methods_only:
         return False
-    if methods.lookup(method) is None and rule.effect is not Effect.DENY and rule.match.methods is None:
-        # An unknown method is allowed only by a rule that names it.
+    if rule.effect is not Effect.DENY and not rule.match.names_methods_only and _must_be_named(method):
         return False
     return rule.match.covers(method, subject)
+
+
+def _must_be_named(method: str) -> bool:
+    """Whether only a rule that names the method allows it.
+
+    A method that nobody knows is a hole in every rule about known ones; and tasks are not bound to the agent that
+    began them, so that whoever allows them has to mean it.
+    """
+    known = methods.lookup(method)
+    return known is None or known.group is methods.Group.TASK
 
 
 def _strictest(rules: Sequence[Rule]) -> Rule:
