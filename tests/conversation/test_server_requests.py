@@ -119,7 +119,10 @@ async def test_a_reply_is_decided_by_what_it_answers() -> None:
     [
         ("sampling/createMessage", ("error", "code", -31001)),
         ("roots/list", ("error", "code", -31001)),
-        ("vendor/ask", ("error", "code", -31001)),
+        ("vendor/ask", ("error", "code", -32601)),
+        ("tools/list", ("error", "code", -32601)),
+        ("initialize", ("error", "code", -32601)),
+        ("notifications/message", ("error", "code", -32601)),
         ("elicitation/create", ("result", "action", "decline")),
     ],
 )

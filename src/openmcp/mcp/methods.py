@@ -212,17 +212,24 @@ def subjects(message: Message) -> tuple[Subject, ...]:
     return ()
 
 
+def subject_of(method: str, name: str) -> Subject | None:
+    """Return what a message of `method` accessed of which only the name is left; `None` where it named nothing."""
+    if not name:
+        return None
+    if method == COMPLETION_COMPLETE:
+        return Subject(SubjectKind.RESOURCE if ":" in name else SubjectKind.PROMPT, name)
+    named = _NAMED.get(method)
+    return Subject(named[0], name) if named is not None else None
+
+
 def listing(method: str) -> Listing | None:
     """Return how the result of a list method is read; `None` for other methods."""
     return _LISTINGS.get(method)
 
 
-def listing_by_shape(result: JsonObject) -> Listing | None:
-    """Return how a result is read that looks like a list, where its request is not at hand."""
-    for shape in _LISTINGS.values():
-        if isinstance(result.get(shape.key), list):
-            return shape
-    return None
+def listings_by_shape(result: JsonObject) -> tuple[Listing, ...]:
+    """Return how a result is read that looks like a list; one that looks like several is all of them."""
+    return tuple(shape for shape in _LISTINGS.values() if isinstance(result.get(shape.key), list))
 
 
 def _subject(holder: JsonObject, named: tuple[SubjectKind, str], fault: Callable[[str], str] = uris.fault) -> Subject:

@@ -5,13 +5,16 @@ Pure functions over messages; called by the gateway for everything that goes to 
 
 from typing import TypeGuard
 
-from openmcp.mcp import revisions
+from openmcp.mcp import methods, revisions
 from openmcp.mcp.message import Json, JsonObject, Message
+from openmcp.mcp.revisions import Revision
 
 MAX_TTL_MS = 60_000
 """Longest time a list may be cached: a change of policy must show within it."""
 
 INPUT_REQUIRED = "input_required"
+URL_ELICITATION_REQUIRED = -32042
+"""Code of 2025-11-25 by which an error asks for what `elicitation/create` asks."""
 
 
 def asks_for_input(result: Json) -> TypeGuard[JsonObject]:
@@ -19,11 +22,14 @@ def asks_for_input(result: Json) -> TypeGuard[JsonObject]:
     return isinstance(result, dict) and result.get("resultType") == INPUT_REQUIRED
 
 
-def input_methods(result: Json) -> tuple[str, ...]:
-    """Return the methods of the requests embedded in an `input_required` result.
+def input_methods(reply: Message) -> tuple[str, ...]:
+    """Return the methods of the requests that a reply holds: in an `input_required` result, or in an error.
 
     An entry without a method is named `""`, which no rule allows.
     """
+    result = reply.result
+    if reply.error is not None:
+        return (methods.ELICITATION_CREATE,) if _elicits(reply.error) else ()
     if not asks_for_input(result):
         return ()
     asked = result.get("inputRequests")
@@ -32,14 +38,25 @@ def input_methods(result: Json) -> tuple[str, ...]:
     return tuple(_method_of(entry) for entry in asked.values())
 
 
-def private(message: Message) -> Message:
-    """Return a list result that only this agent may cache, and not for long."""
+def private_list(message: Message, revision: Revision) -> Message:
+    """Return a list result that only this agent may cache, and not for long.
+
+    Legacy results have no cache of their own to forbid: there only what stands in them is changed.
+    """
     result = message.result
-    if not isinstance(result, dict) or not ("cacheScope" in result or "ttlMs" in result):
+    if result is None or not (revision.is_modern or "cacheScope" in result or "ttlMs" in result):
         return message
     ttl = result.get("ttlMs")
-    limited = min(ttl, MAX_TTL_MS) if isinstance(ttl, int | float) else MAX_TTL_MS
+    limited = min(ttl, MAX_TTL_MS) if isinstance(ttl, int | float) and not isinstance(ttl, bool) else MAX_TTL_MS
     return message.with_result({**result, "cacheScope": "private", "ttlMs": limited})
+
+
+def private(message: Message) -> Message:
+    """Return a result that no cache gives to another agent: who may have it was decided for this one."""
+    result = message.result
+    if result is None or result.get("cacheScope", "private") == "private":
+        return message
+    return message.with_result({**result, "cacheScope": "private"})
 
 
 def speakable(message: Message) -> Message:
@@ -50,6 +67,12 @@ def speakable(message: Message) -> Message:
         return message
     both = [version for version in offered if isinstance(version, str) and version in revisions.REVISIONS]
     return message.with_result({**result, "supportedVersions": list(both)})
+
+
+def _elicits(error: JsonObject) -> bool:
+    """Whether an error makes the agent open a page for its user, whatever its code says."""
+    data = error.get("data")
+    return error.get("code") == URL_ELICITATION_REQUIRED or (isinstance(data, dict) and "elicitations" in data)
 
 
 def _method_of(entry: Json) -> str:

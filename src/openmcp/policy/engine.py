@@ -33,7 +33,9 @@ class PolicyEngine:
 
     def __init__(self, rules: Sequence[Rule], *, revision: str) -> None:
         self._rules = tuple(rules)
-        self._revision = revision
+        self.revision = revision
+        """That of the snapshot; stands in each decision."""
+
         self._views: dict[tuple[str, str], _View] = {}
         self._kept = 0
 
@@ -50,7 +52,7 @@ class PolicyEngine:
     def access(self, agent: Agent, server: Server) -> Decision:
         """Return the decision on using the server at all."""
         effect = Effect.ALLOW if self.may_use(agent, server) else Effect.DENY
-        return Decision(effect, None, revision=self._revision)
+        return Decision(effect, None, revision=self.revision)
 
     def may_use(self, agent: Agent, server: Server) -> bool:
         """Whether anything on the server could be allowed to the agent."""
@@ -77,19 +79,20 @@ class PolicyEngine:
         return view
 
     def _decide(self, view: "_View", method: str, subject: Subject | None) -> Decision:
-        is_open = _is_open(method)
+        # Of a subscription, the whole is open and each part is asked for by itself.
+        is_open = _is_open(method) and subject is None
         matched = [rule for rule in view.rules if _speaks_of(rule, method, subject=subject, is_open=is_open)]
         enforced = [rule for rule in matched if not rule.is_shadow]
         would = tuple((rule.ref, rule.effect) for rule in matched if rule.is_shadow)
         if not enforced:
             effect = _default(view, method, is_open=is_open)
-            return Decision(effect, None, revision=self._revision, would=would)
+            return Decision(effect, None, revision=self.revision, would=would)
         deciding = _strictest(enforced)
         return Decision(
             deciding.effect,
             deciding.ref,
             reason=deciding.reason,
-            revision=self._revision,
+            revision=self.revision,
             matched=tuple(rule.ref for rule in enforced),
             would=would,
         )

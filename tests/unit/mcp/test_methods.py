@@ -119,6 +119,27 @@ def test_list_is_read_by_its_method_and_by_its_shape() -> None:
         shape = methods.listing(method)
         assert shape is not None
         assert shape.key == key
-        assert methods.listing_by_shape({"_meta": {}, key: []}) == shape
+        assert methods.listings_by_shape({"_meta": {}, key: []}) == (shape,)
     assert methods.listing(methods.TOOLS_CALL) is None
-    assert methods.listing_by_shape({"content": [], "tools": "none"}) is None
+    assert methods.listings_by_shape({"content": [], "tools": "none"}) == ()
+
+
+def test_result_that_looks_like_several_lists_is_all_of_them() -> None:
+    found = methods.listings_by_shape({"resources": [], "tools": [], "resourceTemplates": []})
+    assert {shape.key for shape in found} == {"tools", "resources", "resourceTemplates"}
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "subject"),
+    [
+        (methods.TOOLS_CALL, "a", Subject(SubjectKind.TOOL, "a")),
+        (methods.PROMPTS_GET, "a", Subject(SubjectKind.PROMPT, "a")),
+        (methods.RESOURCES_READ, "x://a", Subject(SubjectKind.RESOURCE, "x://a")),
+        (methods.COMPLETION_COMPLETE, "a", Subject(SubjectKind.PROMPT, "a")),
+        (methods.COMPLETION_COMPLETE, "x://{a}", Subject(SubjectKind.RESOURCE, "x://{a}")),
+        (methods.SUBSCRIPTIONS_LISTEN, "x://a", None),
+        (methods.TOOLS_LIST, "", None),
+    ],
+)
+def test_name_and_method_tell_what_was_accessed(method: str, name: str, subject: Subject | None) -> None:
+    assert methods.subject_of(method, name) == subject
