@@ -89,6 +89,11 @@ META_CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
 META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 META_SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
+META: Final = frozenset(
+    {META_PROTOCOL_VERSION, META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_SERVER_INFO}
+    | {META_SUBSCRIPTION_ID, META_LOG_LEVEL}
+)
+"""Members of `_meta` by which a modern message describes itself."""
 
 
 def of(header: str | None) -> Revision:

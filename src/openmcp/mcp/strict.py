@@ -9,11 +9,12 @@ with equal values; RFC 8259 and RFC 7493 decide. Knows no methods.
 
 import json
 import unicodedata
-from typing import NamedTuple, NoReturn, TypeAlias, TypeGuard, cast
+from typing import Final, NamedTuple, NoReturn, TypeAlias, TypeGuard, cast
 
 import msgspec
 
 from openmcp.errors import BatchRefused, BodyTooLarge, Malformed, NotJson, UpstreamBroken
+from openmcp.mcp import revisions
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 """Any JSON value; integers are exact."""
@@ -60,6 +61,17 @@ PARAMS = frozenset(
     }
 )
 """Members of `params` that the protocol gives a meaning to, in all revisions."""
+
+WITHIN_PARAMS: Final = {
+    "ref": frozenset({"type", "name", "uri", "title"}),
+    "notifications": frozenset(
+        {"toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds"}
+    ),
+    "_meta": frozenset(
+        {"progressToken", "traceparent", "tracestate", "baggage", *revisions.META},
+    ),
+}
+"""The same, of the members of `params` in which subjects, URIs and the revision are named."""
 
 
 def value(raw: bytes, limits: ParseLimits = DEFAULT_LIMITS) -> Json:
@@ -252,7 +264,11 @@ def _check_call(body: JsonObject) -> None:
         raise Malformed(detail="a message is a call or a reply, not both")
     if isinstance(params, dict):
         if not PARAMS.issuperset(params):
-            _check_lookalikes(params)
+            _check_lookalikes(params, _KNOWN, _FOLDED)
+        for member, (known, folded) in _WITHIN:
+            inner = params.get(member)
+            if isinstance(inner, dict) and not known.issuperset(inner):
+                _check_lookalikes(inner, known, folded)
     elif "params" in body:
         raise Malformed(detail="params is not an object")
 
@@ -266,10 +282,10 @@ def _check_reply(body: JsonObject) -> None:
         raise Malformed(detail="a result, or an error, is an object")
 
 
-def _check_lookalikes(params: JsonObject) -> None:
+def _check_lookalikes(holder: JsonObject, known: frozenset[str], folded: frozenset[str]) -> None:
     """Refuse names that a lenient reader takes for the protocol's (CVE-2026-27896)."""
-    for key in params:
-        if key not in _KNOWN and _folded(key) in _FOLDED:
+    for key in holder:
+        if key not in known and _folded(key) in folded:
             raise Malformed(detail="a member of params looks like one of the protocol's and is not")
 
 
@@ -279,3 +295,4 @@ def _folded(name: str) -> str:
 
 _KNOWN = PARAMS | TOP_LEVEL
 _FOLDED = frozenset(map(_folded, _KNOWN))
+_WITHIN = tuple((member, (names, frozenset(map(_folded, names)))) for member, names in WITHIN_PARAMS.items())

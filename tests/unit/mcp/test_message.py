@@ -113,6 +113,14 @@ MALFORMED = {
     "params lookalike _META": call('{"_META":{}}'),
     "params lookalike requeststate": call('{"requeststate":"x"}'),
     "params lookalike of the envelope": call('{"Method":"x"}'),
+    "ref lookalike Uri": call('{"ref":{"type":"ref/resource","uri":"x://a","Uri":"x://b"}}'),
+    "ref lookalike fullwidth": call('{"ref":{"type":"ref/prompt","name":"a","ｎame":"b"}}'),
+    "ref lookalike TYPE": call('{"ref":{"TYPE":"ref/prompt","name":"a"}}'),
+    "subscription lookalike": call('{"notifications":{"resourcesubscriptions":["x://a"]}}'),
+    "subscription lookalike long s": call('{"notifications":{"reſourceSubscriptions":["x://a"]}}'),
+    "subscription lookalike taskids": call('{"notifications":{"taskids":["a"]}}'),
+    "meta lookalike version": call('{"_meta":{"IO.modelcontextprotocol/protocolVersion":"2026-07-28"}}'),
+    "meta lookalike token": call('{"_meta":{"ProgressToken":1}}'),
 }
 
 BATCHES = {"empty": b"[]", "one": b"[" + CALL + b"]", "two": b"[" + CALL + b"," + CALL + b"]"}
@@ -156,6 +164,10 @@ ACCEPTED = {
     "white space": (b' {\n"jsonrpc" : "2.0", "id": 1,\t"method":"ping"}\r\n', Kind.REQUEST, "ping", 1),
     "escapes": (b'{"jsonrpc":"2.0","id":1,"method":"p\\u0069ng"}', Kind.REQUEST, "ping", 1),
     "other keys in params": (call('{"nom":1,"ID_":2,"method":3}'), Kind.REQUEST, "x", 1),
+    "other keys deeper": (
+        *(call('{"ref":{"types":1},"notifications":{"x":1},"_meta":{"com.example/name":1,"Uri":2}}'), Kind.REQUEST),
+        *("x", 1),
+    ),
     "lookalike deeper": (call('{"arguments":{"Name":1,"NAME":2,"name":3}}'), Kind.REQUEST, "x", 1),
 }
 
