@@ -39,7 +39,7 @@ from openmcp.routing.passage import Passage
 from openmcp.routing.prober import Prober
 from openmcp.routing.router import Router
 from openmcp.routing.sessions import Sessions
-from openmcp.routing.streams import Streams
+from openmcp.routing.streams import Streams, peer_holder
 
 _CHANGES = frozenset({methods.TOOLS_CHANGED, methods.PROMPTS_CHANGED, methods.RESOURCES_CHANGED})
 _ALLOWED = "GET, POST, DELETE"
@@ -326,7 +326,7 @@ def _is_json(content_type: str) -> bool:
 def _holder(request: Request, agent: Agent) -> str:
     """Return whom limits count: the principal, or the peer where nobody is known."""
     principal = agent.principal
-    return principal.binding if principal.trust is not Trust.ANONYMOUS else f"peer:{request.peer.address}"
+    return principal.binding if principal.trust is not Trust.ANONYMOUS else peer_holder(request.peer.address)
 
 
 def _check_params(request: Request, arrival: Arrival, definition: Definition) -> None:

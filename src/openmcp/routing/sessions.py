@@ -39,6 +39,15 @@ class _Cached(msgspec.Struct):
     expires_at: float
 
 
+class _LookUp:
+    """One question to the store that is under way."""
+
+    def __init__(self, key: tuple[str, str]) -> None:
+        self.key = key
+        self.is_ended = False
+        """Whether the session was ended since the question was asked: then the answer is too old."""
+
+
 class Sessions:
     """The bindings of all legacy sessions that this process has met, over the shared store."""
 
@@ -48,6 +57,7 @@ class Sessions:
         self._clock = clock
         self._cache: OrderedDict[tuple[str, str], _Cached] = OrderedDict()
         self._openers: set[str] = set()
+        self._look_ups: set[_LookUp] = set()
 
     async def find(self, server: Server, session_id: str, agent: Agent) -> Session:
         """Return the session if it lives and is the agent's own.
@@ -94,6 +104,10 @@ class Sessions:
         """End the binding: DELETE, or the upstream does not know the session any more."""
         self._cache.pop((server.name, session.id), None)
         await self._store.delete(keys.SESSIONS, self._key(server, session.id))
+        # Whoever looked it up meanwhile may have found it still, and must not keep it.
+        self._cache.pop((server.name, session.id), None)
+        for look_up in self._look_ups:
+            look_up.is_ended |= look_up.key == (server.name, session.id)
 
     def count(self) -> Counter[str]:
         """Return how many sessions this process knows, by server."""
@@ -101,8 +115,15 @@ class Sessions:
 
     async def _load(self, server: Server, session_id: str) -> _Cached:
         self._cache.pop((server.name, session_id), None)
-        item = await self._store.get(keys.SESSIONS, self._key(server, session_id)) if _is_usable(session_id) else None
-        if item is None:
+        if not _is_usable(session_id):
+            raise UnknownSession(detail="no session has such an id")
+        look_up = _LookUp((server.name, session_id))
+        self._look_ups.add(look_up)
+        try:
+            item = await self._store.get(keys.SESSIONS, self._key(server, session_id))
+        finally:
+            self._look_ups.discard(look_up)
+        if item is None or look_up.is_ended:
             raise UnknownSession(detail="no such session")
         return self._remember(server, msgspec.msgpack.decode(item.value, type=Session), item.version)
 
@@ -113,7 +134,13 @@ class Sessions:
             # Another process touched it, which is as good, or ended it, which the look-up tells.
             await self._load(server, cached.session.id)
         else:
-            self._remember(server, cached.session, version)
+            # Only what is there is changed: the session may have been ended meanwhile, and must not come back.
+            now = self._clock()
+            cached.version, cached.touched_at = version, now
+            cached.expires_at = now + self._life(server, cached.session)
+            cached.idle_timeout_s = server.affinity.idle_timeout_s
+            if (server.name, cached.session.id) in self._cache:
+                self._cache.move_to_end((server.name, cached.session.id))
 
     async def _write(self, server: Server, session: Session, version: Expected) -> Version:
         return await self._store.put(

@@ -5,12 +5,31 @@ keeps many streams open can still call, and in the legacy era a call goes on, an
 place, when its client has left.
 """
 
+import ipaddress
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from types import TracebackType
 
 from openmcp.errors import Overloaded
 from openmcp.mcp import methods
 from openmcp.model.decision import Permitted
+
+_NETWORK_BITS = 64
+"""Of an IPv6 address, what tells one subscriber from another: whoever has one has all the addresses behind it."""
+
+
+@lru_cache(maxsize=4096)
+def peer_holder(address: str) -> str:
+    """Return whom the limits count where nobody is known: the peer's address, or its network for IPv6."""
+    if ":" not in address:
+        return f"peer:{address}"
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return f"peer:{address}"
+    if parsed.ipv4_mapped is not None:
+        return f"peer:{parsed.ipv4_mapped}"
+    return f"peer:{ipaddress.IPv6Network((parsed, _NETWORK_BITS), strict=False)}"
 
 
 class Streams:
@@ -18,10 +37,10 @@ class Streams:
 
     def __init__(self) -> None:
         self.limit = 100
-        """Streams per principal (per peer address for anonymous agents): `limits.streamsPerPrincipal`."""
+        """Streams per principal (per peer for anonymous agents, see `peer_holder`): `limits.streamsPerPrincipal`."""
 
         self.exchange_limit = 1000
-        """Other exchanges per principal, or per peer address; see `configure`."""
+        """Other exchanges per principal, or per peer; see `configure`."""
 
         self._open: dict[str, int] = {}
         self._busy: dict[str, int] = {}

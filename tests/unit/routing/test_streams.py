@@ -8,7 +8,7 @@ from openmcp.errors import Overloaded
 from openmcp.mcp.revisions import LATEST
 from openmcp.model.arrival import Arrival
 from openmcp.model.decision import Permitted
-from openmcp.routing.streams import Streams
+from openmcp.routing.streams import Streams, peer_holder
 from tests.unit.routing.made import server
 
 
@@ -75,3 +75,20 @@ def test_a_lower_limit_ends_nothing_and_lets_nothing_new_in() -> None:
         streams.limit = 1
         with pytest.raises(Overloaded), streams.hold(wanting()):
             pass
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:0:0:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("/run/socket:1", "/run/socket:2", False),
+    ],
+)
+def test_peers_are_counted_by_what_one_subscriber_has(one: str, other: str, are_same: bool) -> None:
+    assert (peer_holder(one) == peer_holder(other)) is are_same
