@@ -265,10 +265,10 @@ def _check_call(body: JsonObject) -> None:
     if isinstance(params, dict):
         if not PARAMS.issuperset(params):
             _check_lookalikes(params, _KNOWN, _FOLDED)
-        for member, (known, folded) in _WITHIN:
+        for member, known, lookalikes in _WITHIN:
             inner = params.get(member)
             if isinstance(inner, dict) and not known.issuperset(inner):
-                _check_lookalikes(inner, known, folded)
+                _check_lookalikes(inner, known, lookalikes)
     elif "params" in body:
         raise Malformed(detail="params is not an object")
 
@@ -282,17 +282,18 @@ def _check_reply(body: JsonObject) -> None:
         raise Malformed(detail="a result, or an error, is an object")
 
 
-def _check_lookalikes(holder: JsonObject, known: frozenset[str], folded: frozenset[str]) -> None:
+def _check_lookalikes(holder: JsonObject, known: frozenset[str], lookalikes: frozenset[str]) -> None:
     """Refuse names that a lenient reader takes for the protocol's (CVE-2026-27896)."""
     for key in holder:
-        if key not in known and _folded(key) in folded:
+        if key not in known and folded(key) in lookalikes:
             raise Malformed(detail="a member of params looks like one of the protocol's and is not")
 
 
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+def folded(name: str) -> str:
+    """Return the name as a lenient reader knows it: whatever the case, the width, and underscores between words."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).replace("_", "")
 
 
 _KNOWN = PARAMS | TOP_LEVEL
-_FOLDED = frozenset(map(_folded, _KNOWN))
-_WITHIN = tuple((member, (names, frozenset(map(_folded, names)))) for member, names in WITHIN_PARAMS.items())
+_FOLDED = frozenset(map(folded, _KNOWN))
+_WITHIN = tuple((member, names, frozenset(map(folded, names))) for member, names in WITHIN_PARAMS.items())

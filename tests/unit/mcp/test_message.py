@@ -120,6 +120,10 @@ MALFORMED = {
     "subscription lookalike long s": call('{"notifications":{"reſourceSubscriptions":["x://a"]}}'),
     "subscription lookalike taskids": call('{"notifications":{"taskids":["a"]}}'),
     "meta lookalike version": call('{"_meta":{"IO.modelcontextprotocol/protocolVersion":"2026-07-28"}}'),
+    "params lookalike request_state": call('{"request_state":"x"}'),
+    "params lookalike meta": call('{"meta":{}}'),
+    "subscription lookalike in words": call('{"notifications":{"resource_subscriptions":["x://a"]}}'),
+    "subscription lookalike in wide words": call('{"notifications":{"resource＿subscriptions":["x://a"]}}'),
     "meta lookalike token": call('{"_meta":{"ProgressToken":1}}'),
 }
 
@@ -163,7 +167,7 @@ ACCEPTED = {
     "error": (b'{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}}', Kind.ERROR, "", 1),
     "white space": (b' {\n"jsonrpc" : "2.0", "id": 1,\t"method":"ping"}\r\n', Kind.REQUEST, "ping", 1),
     "escapes": (b'{"jsonrpc":"2.0","id":1,"method":"p\\u0069ng"}', Kind.REQUEST, "ping", 1),
-    "other keys in params": (call('{"nom":1,"ID_":2,"method":3}'), Kind.REQUEST, "x", 1),
+    "other keys in params": (call('{"nom":1,"ID-":2,"method":3}'), Kind.REQUEST, "x", 1),
     "other keys deeper": (
         *(call('{"ref":{"types":1},"notifications":{"x":1},"_meta":{"com.example/name":1,"Uri":2}}'), Kind.REQUEST),
         *("x", 1),
