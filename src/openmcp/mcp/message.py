@@ -136,7 +136,8 @@ def read(raw: bytes) -> Message:
     """Return the message that a server sent.
 
     Duplicate keys collapse to the one that is inspected and sent on; members that
-    JSON-RPC does not have at the top level are dropped. Raises: UpstreamBroken.
+    JSON-RPC does not have at the top level are dropped, and so are names below that a
+    lenient agent would take for those that are decided on. Raises: UpstreamBroken.
     """
     decoded = strict.upstream_value(raw)
     if not isinstance(decoded, dict):
@@ -203,6 +204,8 @@ def _call_from_upstream(body: JsonObject) -> Message:
         body = {key: item for key, item in body.items() if key != "params"}
     elif params is not None and not isinstance(params, dict):
         raise UpstreamBroken(detail="params is not an object")
+    elif params is not None:
+        body = _plain(body, "params", params, names=strict.PARAMS)
     if "id" not in body:
         return Message(_NOTIFICATION, method, None, body)
     id = body["id"]
@@ -211,12 +214,20 @@ def _call_from_upstream(body: JsonObject) -> Message:
     return Message(_REQUEST, method, id, body)
 
 
+def _plain(body: JsonObject, member: str, held: JsonObject, *, names: frozenset[str]) -> JsonObject:
+    plain = strict.without_lookalikes(held, names)
+    return body if plain is held else {**body, member: plain}
+
+
 def _reply_from_upstream(body: JsonObject) -> Message:
     is_result = "result" in body
     if is_result == ("error" in body):
         raise UpstreamBroken(detail="the message is neither a request nor one reply")
-    if not isinstance(body["result" if is_result else "error"], dict):
+    member = "result" if is_result else "error"
+    held = body[member]
+    if not isinstance(held, dict):
         raise UpstreamBroken(detail="what a reply holds is not an object")
+    body = _plain(body, member, held, names=strict.RESULT if is_result else strict.ERROR)
     id = body.get("id")
     if strict.is_id(id) or (id is None and not is_result):
         return Message(_RESULT if is_result else _ERROR, "", id, body)

@@ -5,7 +5,7 @@ Pure functions over messages; called by the gateway for everything that goes to 
 
 from typing import TypeGuard
 
-from openmcp.mcp import methods, revisions
+from openmcp.mcp import methods, revisions, strict
 from openmcp.mcp.message import Json, JsonObject, Message
 from openmcp.mcp.revisions import Revision
 
@@ -13,6 +13,7 @@ MAX_TTL_MS = 60_000
 """Longest time a list may be cached: a change of policy must show within it."""
 
 INPUT_REQUIRED = "input_required"
+_ENTRY = frozenset({"method", "params"})
 URL_ELICITATION_REQUIRED = -32042
 """Code of 2025-11-25 by which an error asks for what `elicitation/create` asks."""
 
@@ -72,9 +73,13 @@ def speakable(message: Message) -> Message:
 def _elicits(error: JsonObject) -> bool:
     """Whether an error makes the agent open a page for its user, whatever its code says."""
     data = error.get("data")
-    return error.get("code") == URL_ELICITATION_REQUIRED or (isinstance(data, dict) and "elicitations" in data)
+    if error.get("code") == URL_ELICITATION_REQUIRED:
+        return True
+    return isinstance(data, dict) and "elicitations" in map(strict.folded, data)
 
 
 def _method_of(entry: Json) -> str:
-    method = entry.get("method") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or strict.without_lookalikes(entry, _ENTRY) is not entry:
+        return ""
+    method = entry.get("method")
     return method if isinstance(method, str) else ""

@@ -9,6 +9,7 @@ with equal values; RFC 8259 and RFC 7493 decide. Knows no methods.
 
 import json
 import unicodedata
+from functools import cache
 from typing import Final, NamedTuple, NoReturn, TypeAlias, TypeGuard, cast
 
 import msgspec
@@ -61,6 +62,18 @@ PARAMS = frozenset(
     }
 )
 """Members of `params` that the protocol gives a meaning to, in all revisions."""
+
+RESULT = frozenset(
+    {
+        *("_meta", "cacheScope", "content", "inputRequests", "isError", "nextCursor", "prompts", "protocolVersion"),
+        *("requestState", "resourceTemplates", "resources", "resultType", "structuredContent", "supportedVersions"),
+        *("tools", "ttlMs"),
+    }
+)
+"""Members of a result that are decided on, changed, or there in most of them."""
+
+ERROR = frozenset({"code", "message", "data"})
+"""Members of an error."""
 
 WITHIN_PARAMS: Final = {
     "ref": frozenset({"type", "name", "uri", "title"}),
@@ -289,11 +302,25 @@ def _check_lookalikes(holder: JsonObject, known: frozenset[str], lookalikes: fro
             raise Malformed(detail="a member of params looks like one of the protocol's and is not")
 
 
+def without_lookalikes(holder: JsonObject, names: frozenset[str]) -> JsonObject:
+    """Return what a server sent without names that a lenient agent takes for `names`, which are what is decided on."""
+    if names.issuperset(holder):
+        return holder
+    lookalikes = _lookalikes(names)
+    dropped = [key for key in holder if key not in names and folded(key) in lookalikes]
+    return {key: item for key, item in holder.items() if key not in dropped} if dropped else holder
+
+
+@cache
+def _lookalikes(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(folded, names))
+
+
 def folded(name: str) -> str:
     """Return the name as a lenient reader knows it: whatever the case, the width, and underscores between words."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).replace("_", "")
 
 
 _KNOWN = PARAMS | TOP_LEVEL
-_FOLDED = frozenset(map(folded, _KNOWN))
-_WITHIN = tuple((member, names, frozenset(map(folded, names))) for member, names in WITHIN_PARAMS.items())
+_FOLDED = _lookalikes(_KNOWN)
+_WITHIN = tuple((member, names, _lookalikes(names)) for member, names in WITHIN_PARAMS.items())

@@ -315,6 +315,25 @@ def test_what_a_server_hides_behind_a_second_key_is_gone() -> None:
     assert encode(message) == b'{"jsonrpc":"2.0","id":1,"result":{"a":"plain"}}'
 
 
+@pytest.mark.parametrize(
+    ("sent", "passed"),
+    [
+        ('"result":{"tools":[],"Tools":[1],"x_y":2}', '"result":{"tools":[],"x_y":2}'),
+        ('"result":{"resource_templates":[1]}', '"result":{}'),
+        ('"result":{"result_type":"input_required","input_requests":{},"ok":1}', '"result":{"ok":1}'),
+        ('"error":{"code":1,"message":"x","Code":-32042,"\uff44ata":{}}', '"error":{"code":1,"message":"x"}'),
+        (
+            '"method":"x","params":{"uri":"x://a","Uri":"x://b","other":1}',
+            '"method":"x","params":{"uri":"x://a","other":1}',
+        ),
+        ('"result":{"content":[],"meta_data":1}', '"result":{"content":[],"meta_data":1}'),
+    ],
+)
+def test_what_a_server_hides_from_rules_behind_another_spelling_is_gone(sent: str, passed: str) -> None:
+    message = read(f'{{"jsonrpc":"2.0","id":1,{sent}}}'.encode())
+    assert encode(message) == f'{{"jsonrpc":"2.0","id":1,{passed}}}'.encode()
+
+
 def test_integers_of_a_server_are_exact() -> None:
     message = read(b'{"jsonrpc":"2.0","id":1,"result":{"a":123456789012345678901234567890}}')
     assert message.result == {"a": 123456789012345678901234567890}

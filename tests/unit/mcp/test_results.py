@@ -39,6 +39,7 @@ def test_round_of_a_call_is_known_by_its_type(value: Json, is_round: bool) -> No
             {"a": {"method": "sampling/createMessage"}, "b": {"method": "roots/list"}},
             ("sampling/createMessage", "roots/list"),
         ),
+        ({"a": {"method": "ping", "Method": "roots/list"}, "b": {"METHOD": "ping"}}, ("", "")),
         ({"a": {"params": {}}, "b": {"method": 7}, "c": "roots/list", "d": None}, ("", "", "", "")),
         ({}, ()),
         ([{"method": "roots/list"}], ()),
@@ -57,6 +58,7 @@ def test_requests_in_a_result_are_named_by_their_methods(requests: Json, asked: 
         ({"code": -32042, "message": "x"}, ("elicitation/create",)),
         ({"code": -32042, "message": "x", "data": {"elicitations": []}}, ("elicitation/create",)),
         ({"code": 1, "message": "x", "data": {"elicitations": [{"mode": "url"}]}}, ("elicitation/create",)),
+        ({"code": 1, "message": "x", "data": {"Elicitations": []}}, ("elicitation/create",)),
         ({"code": 1, "message": "x", "data": {"else": 1}}, ()),
         ({"code": 1, "message": "x", "data": "elicitations"}, ()),
         ({"code": 1, "message": "x"}, ()),
@@ -76,7 +78,7 @@ def test_a_list_is_for_one_agent_and_not_for_long(ttl: Any, limited: Any, revisi
 
 
 def test_a_modern_list_that_says_nothing_of_caches_is_made_to() -> None:
-    expected = {"tools": [], "cacheScope": "private", "ttlMs": results.MAX_TTL_MS}
+    expected: JsonObject = {"tools": [], "cacheScope": "private", "ttlMs": results.MAX_TTL_MS}
     assert changed({"tools": []}, results.private_list, LATEST) == expected
     assert changed({"tools": []}, results.private_list, LATEST_LEGACY) == {"tools": []}
 
