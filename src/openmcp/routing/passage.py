@@ -66,13 +66,13 @@ class Passage:
                 return Opened(opened, message.method, state.replica, state.round, once)
         return Opened(message, message.method)
 
-    def reply(self, message: Message, agent: Agent, session: Session | None) -> Opened:
+    def reply(self, message: Message, server: Server, *, agent: Agent, session: Session | None) -> Opened:
         """Return an agent's reply under the id that the server gave to its request.
 
         Raises: InvalidState if the gateway never asked this, or asked somebody else.
         """
-        asked = self.seals.open_request_id(message.id, session, agent)
-        once = Once(keys.REPLIES, _reply_key(message), _REPLY_LIFE_S)
+        asked = self.seals.open_request_id(message.id, session, agent, server=server)
+        once = Once(keys.REPLIES, self.seals.claim_key(str(message.id)), _REPLY_LIFE_S)
         return Opened(message.with_id(asked.id), asked.method, asked.replica, once=once)
 
     async def claim(self, once: Once) -> None:
@@ -86,7 +86,11 @@ class Passage:
             raise InvalidState(detail="this was sent before") from None
 
     def leave(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
-        """Return a message of the server as the agent shall see it."""
+        """Return a message of the server as the agent shall see it.
+
+        Raises: Dropped for a request that the agent could not answer; UpstreamBroken for a state that could not come
+        back.
+        """
         if message.kind.is_request:
             return self._ask(message, permitted, replica)
         if message.kind.is_notification:
@@ -113,8 +117,3 @@ class Passage:
 
 def _asked_key(permitted: Permitted, replica: Replica, request_id: Id) -> tuple[str, str, Id]:
     return (replica.url, permitted.session.id if permitted.session else "", request_id)
-
-
-def _reply_key(message: Message) -> str:
-    assert isinstance(message.id, str)  # sealed ids are text
-    return message.id[:1000]

@@ -101,7 +101,7 @@ class Routing:
             Origin(message.id, message.method, name) if message.kind.is_request and message.id is not None else None
         )
         if message.kind.is_reply:
-            opened = self.passage.reply(message, agent, session)
+            opened = self.passage.reply(message, server, agent=agent, session=session)
         else:
             opened = self.passage.open(message, server, agent=agent, session=session, name=name)
         return Arrival(
@@ -225,7 +225,10 @@ class Routing:
         return message
 
     def leave(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
-        """Return a message of the server as the agent shall see it, and learn from it."""
+        """Return a message of the server as the agent shall see it, and learn from it.
+
+        Raises: Dropped, UpstreamBroken; see `Passage.leave`.
+        """
         if message.method in _CHANGES and message.kind.is_notification:
             self.catalogues.changed(permitted.server)
         if message.kind.is_result:

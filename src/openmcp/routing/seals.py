@@ -14,7 +14,8 @@ from functools import lru_cache
 
 import msgspec
 
-from openmcp.errors import InvalidState, UnknownSession, UpstreamBroken
+from openmcp.errors import Dropped, InvalidParams, InvalidState, UnknownSession, UpstreamBroken
+from openmcp.mcp import message as messages
 from openmcp.mcp.message import Id, JsonObject, Message, canonical
 from openmcp.model.agent import Agent
 from openmcp.model.decision import Permitted
@@ -33,7 +34,13 @@ _OPENED_LIMIT = 10_000
 """Session ids of anonymous agents remembered as opened, oldest use forgotten first."""
 
 _MAX_EVENT_ID = 8192
-"""Longest event id that is opened, in characters: it holds the upstream's id and the name of what was called."""
+"""Longest event id, in characters: it holds the upstream's id and the id and name of the request."""
+
+_MAX_REQUEST_ID = 1024
+"""Longest id of a server's request, in characters: it holds the server's own."""
+
+_MAX_NAME = 256
+"""Longer names are sealed as their keyed digest: with every event the agent would get them once more."""
 
 _MAX_STATE = 256 << 10
 """Longest `requestState` that is opened, in characters: it holds the upstream's own."""
@@ -57,9 +64,12 @@ class _Event(msgspec.Struct, array_like=True, frozen=True):
 class ServerRequest(msgspec.Struct, array_like=True, frozen=True):
     """What the sealed id of a server's request says."""
 
+    server: bytes
+    """Says whose it is where there is no session to say so."""
+
     session: bytes
     replica: str
-    binding: str
+    binding: bytes
     id: Id
     method: str
 
@@ -115,14 +125,30 @@ class Seals:
     def _server_key(self, server: str) -> bytes:
         return self._keyring.digest("sealed-server", server.encode())
 
-    def event_id(self, upstream_id: str, session: Session | None, origin: Origin | None) -> str:
-        """Return the event id that the agent sees."""
-        sealed_origin = (origin.id, origin.method, origin.name) if origin is not None else None
-        event = _Event(_session_key(session), upstream_id, sealed_origin)
-        return self._keyring.seal("event", msgspec.msgpack.encode(event))
+    def _binding_key(self, binding: str) -> bytes:
+        return self._keyring.digest("sealed-binding", binding.encode())
+
+    def _brief(self, name: str) -> str:
+        """Return a name of bounded length, the same for the same name; nobody can make one that looks like another."""
+        if len(name) <= _MAX_NAME:
+            return name
+        return f"digest:{self._keyring.digest('sealed-name', name.encode()).hex()}"
+
+    def event_id(self, upstream_id: str, session: Session | None, origin: Origin | None) -> str | None:
+        """Return the event id that the agent sees; `None` for one that would be too long to come back.
+
+        A stream cannot be resumed from an event without an id, but from the last one before it that had one.
+        """
+        sealed_origin = (origin.id, origin.method, self._brief(origin.name)) if origin is not None else None
+        event = msgspec.msgpack.encode(_Event(_session_key(session), upstream_id, sealed_origin))
+        # Looked at before it is sealed: clients and servers choose ids, and a long one comes with every event.
+        if len(event) > _MAX_EVENT_ID:
+            return None
+        sealed = self._keyring.seal("event", event)
+        return sealed if len(sealed) <= _MAX_EVENT_ID else None
 
     def open_event_id(self, text: str, session: Session | None) -> tuple[str, Origin | None]:
-        """Return the upstream's event id and the request that its stream answers.
+        """Return the upstream's event id and the request that its stream answers; a long name comes as its digest.
 
         Raises: InvalidState if it is not this session's.
         """
@@ -133,20 +159,38 @@ class Seals:
         return event.upstream_id, Origin(*event.origin) if event.origin else None
 
     def request_id(self, message: Message, permitted: Permitted, replica: Replica) -> str:
-        """Return the id under which a server's request reaches the agent."""
+        """Return the id under which a server's request reaches the agent.
+
+        Raises: Dropped, with the answer to the server, for an id that would be too long to come back.
+        """
         binding = permitted.agent.principal.binding if permitted.agent else ""
         assert message.id is not None  # a request has an id
-        sealed = ServerRequest(_session_key(permitted.session), replica.url, binding, message.id, message.method)
-        return self._keyring.seal("server-request", msgspec.msgpack.encode(sealed))
+        asked = ServerRequest(
+            server=self._server_key(permitted.server.name),
+            session=_session_key(permitted.session),
+            replica=replica.url,
+            binding=self._binding_key(binding),
+            id=message.id,
+            method=message.method,
+        )
+        sealed = self._keyring.seal("server-request", msgspec.msgpack.encode(asked))
+        if len(sealed) > _MAX_REQUEST_ID:
+            no = messages.error(message.id, InvalidParams.code, "The id or the method of the request is too long.")
+            raise Dropped(f"the server's request has an id of {len(sealed)} characters when sealed", answer=no)
+        return sealed
 
-    def open_request_id(self, message_id: Id | None, session: Session | None, agent: Agent) -> ServerRequest:
+    def open_request_id(
+        self, message_id: Id | None, session: Session | None, agent: Agent, *, server: Server
+    ) -> ServerRequest:
         """Return what the id of an agent's reply stands for.
 
         Raises: InvalidState if the gateway never asked this, or asked somebody else.
         """
-        opened = self._keyring.open("server-request", message_id) if isinstance(message_id, str) else None
+        text = message_id if isinstance(message_id, str) else ""
+        opened = self._keyring.open("server-request", text, max_chars=_MAX_REQUEST_ID)
         asked = msgspec.msgpack.decode(opened, type=ServerRequest) if opened is not None else None
-        if asked is None or asked.session != _session_key(session) or asked.binding != agent.principal.binding:
+        expected = (self._server_key(server.name), _session_key(session), self._binding_key(agent.principal.binding))
+        if asked is None or (asked.server, asked.session, asked.binding) != expected:
             raise InvalidState("Unknown request id", detail="the reply answers no request of this session")
         return asked
 
@@ -163,7 +207,7 @@ class Seals:
             replica=replica.url,
             binding=permitted.agent.principal.binding,
             method=message.method,
-            name=permitted.arrival.origin.name if permitted.arrival.origin else "",
+            name=self._brief(permitted.arrival.origin.name) if permitted.arrival.origin else "",
             params=params_digest(message),
             round=permitted.arrival.round + 1,
             expires_at=self._clock() + STATE_LIFE_S,
@@ -195,7 +239,7 @@ class Seals:
         if opened is None:
             raise InvalidState(detail="requestState does not open")
         state = msgspec.msgpack.decode(opened, type=State)
-        expected = (server.name, agent.principal.binding, message.method, name, params_digest(message))
+        expected = (server.name, agent.principal.binding, message.method, self._brief(name), params_digest(message))
         if (state.server, state.binding, state.method, state.name, state.params) != expected:
             raise InvalidState(detail="requestState belongs to another agent, server or call")
         if state.expires_at <= self._clock():

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from openmcp.errors import InvalidState
+from openmcp.errors import Dropped, InvalidState
 from openmcp.mcp import message as messages
 from openmcp.mcp import methods
 from openmcp.mcp.message import JsonObject, Message
@@ -27,11 +27,19 @@ def seals(*sealing: bytes, clock: Clock | None = None) -> Seals:
 # ------------------------------------------------------------ event ids
 
 
+def event_id(seals_: Seals, upstream_id: str = "1", origin: Origin | None = None) -> str:
+    sealed = seals_.event_id(upstream_id, session(), origin)
+    assert sealed is not None
+    return sealed
+
+
 @pytest.mark.parametrize("origin", [None, Origin(7, "tools/list"), Origin("x", "tools/call", "read")])
 @pytest.mark.parametrize("upstream_id", ["1", "", "é\x00\u2028", "x" * 4000])
 def test_event_ids_open_to_what_was_sealed(origin: Origin | None, upstream_id: str) -> None:
     one = seals()
     sealed = one.event_id(upstream_id, session(), origin)
+    assert sealed is not None
+    assert sealed is not None
     assert one.open_event_id(sealed, session()) == (upstream_id, origin)
     assert sealed == one.event_id(upstream_id, session(), origin)
 
@@ -57,7 +65,33 @@ def test_event_ids_differ_in_everything_they_hold() -> None:
 def test_event_ids_open_for_their_session_only(other: Session | None) -> None:
     one = seals()
     with pytest.raises(InvalidState):
-        one.open_event_id(one.event_id("1", session(), None), other)
+        one.open_event_id(event_id(one), other)
+
+
+@pytest.mark.parametrize("length", [256, 257, 500_000])
+def test_a_long_name_makes_no_long_event_id(length: int) -> None:
+    one = seals()
+    names = ["x" * length, "x" * (length - 1) + "y"]
+    made = [event_id(one, origin=Origin(7, "resources/read", name)) for name in names]
+    assert made[0] != made[1]
+    for sealed in made:
+        assert len(sealed) < 600
+        upstream_id, origin = one.open_event_id(sealed, session())
+        assert upstream_id == "1"
+        assert origin is not None
+        assert (origin.id, origin.method) == (7, "resources/read")
+
+
+@pytest.mark.parametrize("length", [10, 4000, 5000, 5900, 6000, 6060, 6070, 6200, 9000, 1_000_000])
+@pytest.mark.parametrize("whose", ["server", "agent"])
+def test_every_event_id_that_is_given_opens_again(length: int, whose: str) -> None:
+    one = seals()
+    long = "x" * length
+    origin = Origin(long, "tools/call", "read") if whose == "agent" else None
+    sealed = one.event_id(long if whose == "server" else "1", session(), origin)
+    assert (sealed is None) is (length > 6090)
+    if sealed is not None:
+        assert one.open_event_id(sealed, session()) == (long if whose == "server" else "1", origin)
 
 
 # ------------------------------------------------------------ ids of a server's requests
@@ -70,7 +104,7 @@ def asked(seals_: Seals, id: Any = 7, method: str = "sampling/createMessage", **
 @pytest.mark.parametrize("id", [7, "7", 0, -1, "", "é"])
 def test_request_ids_open_to_what_the_server_asked(id: Any) -> None:
     one = seals()
-    opened = one.open_request_id(asked(one, id), session(), agent())
+    opened = one.open_request_id(asked(one, id), session(), agent(), server=server())
     assert (opened.id, opened.method, opened.replica) == (id, "sampling/createMessage", REPLICAS[0].url)
     assert type(opened.id) is type(id)
 
@@ -88,13 +122,35 @@ def test_request_ids_open_to_what_the_server_asked(id: Any) -> None:
 def test_request_ids_open_for_their_session_and_agent_only(where: Session | None, who: Agent) -> None:
     one = seals()
     with pytest.raises(InvalidState):
-        one.open_request_id(asked(one), where, who)
+        one.open_request_id(asked(one), where, who, server=server())
+
+
+def test_request_ids_of_servers_without_sessions_open_for_their_server_only() -> None:
+    one = seals()
+    sealed = one.request_id(messages.request(7, "sampling/createMessage"), permitted(), REPLICAS[0])
+    assert one.open_request_id(sealed, None, agent(), server=server()).id == 7
+    with pytest.raises(InvalidState):
+        one.open_request_id(sealed, None, agent(), server=server("lab"))
+
+
+@pytest.mark.parametrize("what", ["id", "method"])
+def test_every_request_id_that_is_given_opens_again(what: str) -> None:
+    one = seals()
+    for length in (1, 300, 512):
+        sealed = asked(one, **{what: "x" * length})
+        assert len(sealed) <= 1024
+        opened = one.open_request_id(sealed, session(), agent(), server=server())
+        assert getattr(opened, what) == "x" * length
+    for length in (700, 3000, 1_000_000):
+        with pytest.raises(Dropped) as dropped:
+            asked(one, **{what: "x" * length})
+        assert isinstance(dropped.value.answer, Message)
 
 
 @pytest.mark.parametrize("id", [None, 7, "", "plain", "A" * 70])
 def test_request_ids_of_nobody_do_not_open(id: Any) -> None:
     with pytest.raises(InvalidState):
-        seals().open_request_id(id, session(), agent())
+        seals().open_request_id(id, session(), agent(), server=server())
 
 
 # ------------------------------------------------------------ states
@@ -216,9 +272,9 @@ def test_the_digest_covers_what_was_asked(one: JsonObject, two: JsonObject, are_
 
 def test_older_keys_still_open_and_the_first_one_seals() -> None:
     before, during, after = seals(OLD), seals(NEW, OLD), seals(NEW)
-    old = before.event_id("1", session(), None)
+    old = event_id(before)
     assert during.open_event_id(old, session()) == ("1", None)
-    new = during.event_id("1", session(), None)
+    new = event_id(during)
     assert new != old
     assert after.open_event_id(new, session()) == ("1", None)
     with pytest.raises(InvalidState):
@@ -227,14 +283,14 @@ def test_older_keys_still_open_and_the_first_one_seals() -> None:
 
 def test_nothing_opens_as_something_else() -> None:
     one = seals()
-    event, question = one.event_id("1", session(), None), asked(one)
+    event, question = event_id(one), asked(one)
     state = str(one.seal_state({}, permitted(), REPLICAS[0])["requestState"])
     for foreign in (question, state):
         with pytest.raises(InvalidState):
             one.open_event_id(foreign, session())
     for foreign in (event, state):
         with pytest.raises(InvalidState):
-            one.open_request_id(foreign, session(), agent())
+            one.open_request_id(foreign, session(), agent(), server=server())
     for foreign in (event, question):
         with pytest.raises(InvalidState):
             one.open_state(call(requestState=foreign), server(), agent=agent(), name="read")
