@@ -63,11 +63,11 @@ async def node_of(folder: Path) -> AsyncGenerator[tuple[Node, Script], None]:
         yield node, source
 
 
-async def until(node: Node, fault: str | None) -> None:
-    """Wait until the node tells this fault of its configuration; `None` = none."""
+async def until(node: Node, fault: str | None, *, key: str = "configurationFault") -> None:
+    """Wait until the node tells this fault of its configuration, or of something else; `None` = none."""
     async with asyncio.timeout(BOUND_S):
         while True:
-            told = node.readiness()[1].get("configurationFault")
+            told = node.readiness()[1].get(key)
             if (fault is None and told is None) or (fault is not None and fault in str(told)):
                 return
             await asyncio.sleep(0.01)
@@ -108,7 +108,5 @@ async def test_the_data_directory_is_the_gateways_alone(tmp_path: Path) -> None:
 async def test_a_store_that_does_not_answer_makes_the_node_unready(tmp_path: Path) -> None:
     async with node_of(tmp_path) as (node, _):
         await node.store.close()
-        async with asyncio.timeout(BOUND_S):
-            while node.readiness()[0]:
-                await asyncio.sleep(0.02)
-        assert "storeFault" in node.readiness()[1]
+        await until(node, "closed", key="storeFault")
+        assert not node.readiness()[0]
