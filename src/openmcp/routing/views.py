@@ -77,7 +77,7 @@ class Views:
             if (former is None and len(held) >= MAX_ENTRIES) or view.weight + more > _MAX_BYTES:
                 continue
             same = known.get(definition.subject)
-            held[definition.subject] = same if same == definition else definition
+            held[definition.subject] = same if same is not None and same == definition else definition
             self._weigh(view, more)
 
     def _weigh(self, view: _View, more: int) -> None:
