@@ -28,9 +28,9 @@ def template_fault(template: str) -> str:
 
 _SHORT = 512
 _SEGMENT = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
-# Lower case in front of the path, no segment that begins with a dot, and of the special schemes `file` only.
+# No host that a reader would fold, no segment that begins with a dot, and of the special schemes `file` only.
 _PLAIN = re.compile(
-    rf"(?!(?:file|https?|wss?|ftp):)[a-z][a-z0-9+.-]*://[a-z0-9_~-][a-z0-9._~-]*(?:/{_SEGMENT})*/?"
+    rf"(?!(?:file|https?|wss?|ftp):)[a-z][a-z0-9+.-]*://{_SEGMENT}(?:/{_SEGMENT})*/?"
     rf"|file://(?:/{_SEGMENT})+/?"
 )
 _ODD = re.compile(r"[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]")
@@ -82,7 +82,8 @@ def _scheme_fault(scheme: str | None, authority: str | None, path: str) -> str:
 
 def _authority_fault(scheme: str | None, authority: str) -> str:
     is_special = scheme in _DEFAULT_PORTS
-    if _UPPER.search(_TRIPLET.sub("", authority)):
+    # What stands there in another scheme is a name of the server's own making: `ticket://T-1`.
+    if is_special and _UPPER.search(_TRIPLET.sub("", authority)):
         return "its host is not in lower case"
     userinfo, at, rest = authority.rpartition("@")
     if at and (is_special or not userinfo or userinfo.endswith(":")):

@@ -20,7 +20,7 @@ AMBIGUOUS = [
     # what is stripped, folded or turned round
     *("file:///public/\\..\\secret", "file:\\\\\\secret", "file:///sec\tret", "file:///sec\nret", " file:///secret"),
     *("file:///secret ", "file:///sec\u2028ret", "file:///sec\u00a0ret", "file:///\x00secret", "doc://a\x7f"),
-    *("FILE:///secret", "File:///secret", "doc://Secret/x", "http://EXAMPLE.com/", "doc://user@Host/x"),
+    *("FILE:///secret", "File:///secret", "https://Secret/x", "http://EXAMPLE.com/", "wss://Host/x"),
     # percent-encoding
     *(
         "file:///%73ecret",
@@ -71,6 +71,7 @@ AMBIGUOUS = [
 ]
 
 PLAIN = [
+    *("ticket://T-1", "ticket://T-1/Text", "doc://user@Host/x"),
     *(
         "file:///public/a.txt",
         "file:///a/.hidden",
