@@ -161,6 +161,9 @@ class Line:
             self.revision = revisions.LATEST
         else:
             await self._initialize()
+        if self._is_closed:
+            # Whoever closed it may have given up waiting for this.
+            await self._disconnect()
 
     async def _initialize(self) -> None:
         legacy = revisions.LATEST_LEGACY

@@ -27,6 +27,8 @@ class Talk:
         self.pages = dict(pages or {})
         self.asked: list[str] = []
         self.is_opening = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.line = Line(server(), REPLICAS[0], self, Clock())
 
     async def __call__(
@@ -35,6 +37,7 @@ class Talk:
         self.asked.append(message.method if message is not None else "DELETE")
         if message is not None and message.method == "initialize":
             self.is_opening.set()
+            await self.gate.wait()
         await asyncio.sleep(0)
         if message is None or message.id is None:
             return Answer(202, None)
@@ -108,6 +111,20 @@ async def test_whoever_gives_up_while_connecting_leaves_no_session_behind() -> N
         await talk.is_opening.wait()
         check.cancel()
         await talk.line.close()
+    assert talk.asked[-1] == "DELETE"
+
+
+async def test_a_session_that_opens_when_nobody_waits_for_its_end_is_ended() -> None:
+    talk = legacy()
+    talk.gate.clear()
+    check = asyncio.ensure_future(talk.line.check())
+    async with asyncio.timeout(10):
+        await talk.is_opening.wait()
+        closing = asyncio.ensure_future(talk.line.close())
+        await asyncio.wait([closing], timeout=0.01)
+        closing.cancel()
+        talk.gate.set()
+        await asyncio.wait([check, closing])
     assert talk.asked[-1] == "DELETE"
 
 
