@@ -158,7 +158,7 @@ class Limits(Fields):
     `streamsPerPrincipal`); beyond it new ones are refused."""
 
     streams_per_principal: Count = 100
-    """Open event streams of one identity; anonymous peers count by address."""
+    """Open event streams of one identity; anonymous peers count by address, in IPv6 by /64 network."""
 
     headers_timeout: Duration = "10s"
     """Longest wait for a request head: a slow sender holds no connection."""
