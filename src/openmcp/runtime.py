@@ -85,6 +85,11 @@ class Runtime:
         """Carry one exchange, under the snapshot that is newest when it begins."""
         await self._gateway.exchange(request, wire)
 
+    def replicas_up(self) -> dict[tuple[str, str], bool]:
+        """Return which replicas take new work, by (server, replica). May be called from any thread."""
+        servers = self.snapshot.servers
+        return {(s.name, r.url): self.health.is_healthy(r) for s in servers for r in s.replicas}
+
     def start(self) -> None:
         """Probe the servers of the snapshot and read their lists, beside the exchanges."""
         self.health.configure(

@@ -38,7 +38,7 @@ class Place:
         self.stores: list[Store] = []
 
     async def open(self) -> Store:
-        store = make_store(self.url, self.folder, clock=self.clock)
+        store = make_store(self.url, self.folder, clock=self.clock, deadline_s=BOUND_S)
         await store.open()
         self.stores.append(store)
         return store
@@ -425,7 +425,7 @@ def _count(url: str, folder: str, times: int) -> None:
     """Add one, `times` times, by reading and writing back."""
 
     async def main() -> None:
-        store = make_store(url, Path(folder))
+        store = make_store(url, Path(folder), deadline_s=BOUND_S)
         await store.open()
         done = 0
         while done < times:
@@ -445,7 +445,7 @@ def _write_for_ever(url: str, folder: str, pipe: Connection) -> None:
     """Put one key after the other, and say each one that is durable."""
 
     async def main() -> None:
-        store = make_store(url, Path(folder))
+        store = make_store(url, Path(folder), deadline_s=BOUND_S)
         await store.open()
         n = 0
         while True:

@@ -47,7 +47,8 @@ class Meter:
             decision=_EFFECTS[decision.effect] if decision is not None else NO_DECISION,
             outcome=outcome,
             duration_s=record.duration_s,
-            upstream_s=waited_s,
+            # A stream without a request is all waiting, however long it is.
+            upstream_s=waited_s if method else record.duration_s,
             request_bytes=record.request_bytes,
         )
         if waited_s is not None:

@@ -175,7 +175,8 @@ class Writer:
         return self._may_go_on()
 
     def _may_go_on(self) -> bool:
-        if not self._is_alive or (self._faults and self.on_failure is OnFailure.FAIL_CLOSED):
+        # What waits in memory for a sink that fails is lost with the process: only `drop` goes on over it.
+        if not self._is_alive or (self._faults and self.on_failure is not OnFailure.DROP):
             return False
         factor = 2 if self.on_failure is OnFailure.DROP else 1
         return not self._is_beyond(factor)

@@ -129,7 +129,11 @@ class _Reading:
         if resolved not in self._seen:
             self._seen.add(resolved)
             self.watched[path] = stamp(path)
-            self.files.append(yaml_file.read(path))
+            read = yaml_file.read(path)
+            if not read.documents and not read.faults:
+                # More often cut short than meant: what it held would be gone, and a deny with it.
+                self.faults.append(Fault(str(path), "holds no resource: write one, or remove the file"))
+            self.files.append(read)
 
     def _yaml_files(self, directory: Path) -> Iterator[Path]:
         """The YAML files below, sorted; hidden ones are left out (a mounted ConfigMap keeps old versions in `..*`)."""

@@ -4,9 +4,12 @@ Fed by the upstream client (every exchange) and by the prober; asked by the bala
 An ejected replica comes back by probe only, or after a while where probing is off.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 
 from openmcp.model.server import Health, Replica
+
+log = logging.getLogger(__name__)
 
 _BLIND_RETURN_S = 30.0
 """Without a probe nobody says that a replica is well again: it gets another chance after this time."""
@@ -45,7 +48,7 @@ class HealthBook:
         if ok:
             state.failures = 0
         else:
-            self._fail(state)
+            self._fail(state, replica)
 
     def probed(self, replica: Replica, ok: bool) -> None:
         """Take the verdict of one probe; only this brings an ejected replica back."""
@@ -53,12 +56,13 @@ class HealthBook:
         if state is None:
             return
         if not ok:
-            self._fail(state)
+            self._fail(state, replica)
             return
         state.failures = 0
         state.successes += 1
-        if state.successes >= state.settings.healthy_after:
+        if state.successes >= state.settings.healthy_after and state.ejected_at is not None:
             state.ejected_at = None
+            log.info("replica-is-back", extra={"replica": replica.url})
 
     def is_healthy(self, replica: Replica) -> bool:
         """Whether new work may go there."""
@@ -67,8 +71,10 @@ class HealthBook:
             return True
         return state.settings.probe == "none" and self._clock() - state.ejected_at >= _BLIND_RETURN_S
 
-    def _fail(self, state: _State) -> None:
+    def _fail(self, state: _State, replica: Replica) -> None:
         state.successes = 0
         state.failures += 1
         if state.failures >= state.settings.unhealthy_after:
+            if state.ejected_at is None:
+                log.warning("replica-ejected", extra={"replica": replica.url, "failures": state.failures})
             state.ejected_at = self._clock()

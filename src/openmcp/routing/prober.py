@@ -138,7 +138,9 @@ class Prober:
             async with asyncio.timeout(_PROBE_S):
                 await line.check()
         except (OpenMCPError, TimeoutError) as error:
-            log.warning("probe-failed", extra=_facts(line, error))
+            # Once it is ejected, that is known; its return is told.
+            level = logging.WARNING if self._health.is_healthy(line.replica) else logging.DEBUG
+            log.log(level, "probe-failed", extra=_facts(line, error))
             self._health.probed(line.replica, ok=False)
         else:
             self._health.probed(line.replica, ok=True)

@@ -6,6 +6,7 @@ nothing. It knows what is built from what, and nothing of any exchange.
 """
 
 import asyncio
+import fcntl
 import gc
 import logging
 import os
@@ -23,7 +24,7 @@ from openmcp.config.loader import Loaded
 from openmcp.config.snapshot import GatewaySettings, Listener, Snapshot, StateSettings
 from openmcp.config.source import ConfigSource
 from openmcp.config.sources.file import FileSource
-from openmcp.errors import Misconfigured, OpenMCPError
+from openmcp.errors import Fault, Misconfigured, OpenMCPError
 from openmcp.model.http import Peer
 from openmcp.runtime import Runtime
 from openmcp.server.admin import Admin
@@ -61,10 +62,7 @@ def run(paths: Sequence[Path], *, on_ready: OnReady | None = None) -> None:
     """
     logs.set_up()
     source = FileSource(paths, env=os.environ)
-    loaded = source.load()
-    for warning in loaded.warnings:
-        log.warning("configuration-warning", extra={"place": warning.place, "why": warning.text})
-    run_loop(_serve(source, loaded, on_ready))
+    run_loop(_serve(source, source.load(), on_ready))
 
 
 async def _serve(source: ConfigSource, loaded: Loaded, on_ready: OnReady | None) -> None:
@@ -87,8 +85,10 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
     """Start the parts in their order, and end them in the reverse one, however far the start came."""
     settings = loaded.snapshot.gateway
     _make_private(settings.data_dir)
+    lock = _lock(settings.data_dir)
     keyring = _keyring(settings)
     async with AsyncExitStack() as parts:
+        parts.callback(os.close, lock)
         store = _store(settings.state, settings)
         await store.open()
         parts.push_async_callback(store.close)
@@ -108,6 +108,7 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
             on_refusal=_witness(runtime.recorder, metrics),
         )
         node = Node(runtime, worker, writer, store=store, metrics=metrics)
+        node.warn(loaded)
         node.admin = Admin(settings.admin.host, settings.admin.port, metrics.registry, node.readiness)
         node.admin.start()
         parts.callback(node.admin.stop)
@@ -134,10 +135,12 @@ class Node:
         self._metrics = metrics
         metrics.config_loaded(_SOURCE, is_ok=True)
         metrics.ask_sessions(runtime.sessions.count)
+        metrics.ask_upstreams(runtime.replicas_up)
         self.generation = 1
         """How many configurations were in force so far."""
 
         self._fault = self._store_fault = ""
+        self._warnings: list[str] = []
         self._request_bytes = _largest_request(runtime.snapshot)
         self._started_with = _of_the_process(runtime.snapshot.gateway)
 
@@ -155,6 +158,8 @@ class Node:
         }
         if self._fault:
             details["configurationFault"] = self._fault
+        if self._warnings:
+            details["configurationWarnings"] = self._warnings
         faults = self._writer.faults
         if faults:
             details["auditFaults"] = faults
@@ -191,6 +196,13 @@ class Node:
         self._fault = ""
         self._take(outcome.snapshot)
         self.generation += 1
+        self.warn(outcome)
+
+    def warn(self, loaded: Loaded) -> None:
+        """Say what is probably not meant in the configuration that is in force, here and at `/readyz`."""
+        self._warnings = [str(warning) for warning in loaded.warnings]
+        for warning in loaded.warnings:
+            log.warning("configuration-warning", extra={"place": warning.place, "why": warning.text})
 
     def _take(self, snapshot: Snapshot) -> None:
         is_larger = _largest_request(snapshot) > self._request_bytes
@@ -225,6 +237,22 @@ def _make_private(folder: Path) -> None:
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _lock(folder: Path) -> int:
+    """Return the open lock of the data directory; it is this process's as long as it is open.
+
+    Raises: Misconfigured if another gateway has it: two would mix their state, and neither would say so.
+    """
+    path = folder / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        text = "another gateway uses this data directory: stop it, or give this one another `spec.dataDir`"
+        raise Misconfigured([Fault(str(path), text)]) from None
+    return descriptor
 
 
 def _keyring(settings: GatewaySettings) -> Keyring:

@@ -33,7 +33,7 @@ class MemoryStore:
         self._is_open = False
 
     @classmethod
-    def from_url(cls, url: StoreUrl, *, data_dir: Path, clock: Callable[[], float]) -> "MemoryStore":
+    def from_url(cls, url: StoreUrl, *, data_dir: Path, clock: Callable[[], float], deadline_s: float) -> "MemoryStore":
         if url.rest:
             raise ValueError("`memory:` takes nothing behind the colon")
         return cls(clock=clock)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol, cast
 
 from openmcp import plugins
-from openmcp.state.store import Store
+from openmcp.state.store import DEADLINE_S, Store
 
 DEFAULT: Final = "sqlite"
 
@@ -27,7 +27,7 @@ class StoreUrl(NamedTuple):
 class StoreClass(Protocol):
     """What the table of plugins holds for a scheme."""
 
-    def from_url(self, url: StoreUrl, *, data_dir: Path, clock: Callable[[], float]) -> Store:
+    def from_url(self, url: StoreUrl, *, data_dir: Path, clock: Callable[[], float], deadline_s: float) -> Store:
         """Return the store, not yet open. Relative paths count from `data_dir`. Raises: ValueError."""
         ...
 
@@ -43,13 +43,17 @@ def parse(url: str) -> StoreUrl:
     return StoreUrl(match[1], match[2] or "")
 
 
-def make_store(url: str, data_dir: Path, *, clock: Callable[[], float] = time.time) -> Store:
+def make_store(
+    url: str, data_dir: Path, *, clock: Callable[[], float] = time.time, deadline_s: float = DEADLINE_S
+) -> Store:
     """Return the store behind a URL, not yet open.
 
     Raises: ValueError for a URL that means nothing; plugins.UnknownPlugin for an unknown scheme.
     """
     parts = parse(url)
-    return cast("StoreClass", plugins.load("store", parts.scheme)).from_url(parts, data_dir=data_dir, clock=clock)
+    return cast("StoreClass", plugins.load("store", parts.scheme)).from_url(
+        parts, data_dir=data_dir, clock=clock, deadline_s=deadline_s
+    )
 
 
 async def open_store(url: str, data_dir: Path, *, clock: Callable[[], float] = time.time) -> Store:

@@ -78,9 +78,9 @@ class SqliteStore:
         self._told: Version = 0
 
     @classmethod
-    def from_url(cls, url: StoreUrl, *, data_dir: Path, clock: Callable[[], float]) -> "SqliteStore":
+    def from_url(cls, url: StoreUrl, *, data_dir: Path, clock: Callable[[], float], deadline_s: float) -> "SqliteStore":
         """`sqlite` is a file in the data folder, `sqlite:PATH` any other."""
-        return cls(data_dir / (url.rest or _FILE), clock=clock)
+        return cls(data_dir / (url.rest or _FILE), clock=clock, deadline_s=deadline_s)
 
     async def open(self) -> None:
         try:

@@ -133,10 +133,6 @@ class Metrics:
         """It is open no more."""
         self._counters[catalogue.OPEN_STREAMS.name].add((server,), -1)
 
-    def upstream_up(self, server: str, replica: str, *, is_up: bool) -> None:
-        """A replica was ejected, or has come back."""
-        self._counters[catalogue.UPSTREAM_UP.name].set((server, replica), int(is_up))
-
     def config_loaded(self, source: str, *, is_ok: bool) -> None:
         """A configuration was read; a good one is in force now."""
         self._counters[catalogue.CONFIG_RELOADS.name].add((source, "ok" if is_ok else "refused"))
@@ -152,6 +148,10 @@ class Metrics:
     def ask_sessions(self, probe: Callable[[], Mapping[str, int]]) -> None:
         """Learn from `probe` how many sessions each server has."""
         self._probes[catalogue.SESSIONS.name] = lambda: {(server,): n for server, n in probe().items()}
+
+    def ask_upstreams(self, probe: Callable[[], Mapping[tuple[str, str], bool]]) -> None:
+        """Learn from `probe` which replicas take new work, by (server, replica)."""
+        self._probes[catalogue.UPSTREAM_UP.name] = lambda: {labels: float(is_up) for labels, is_up in probe().items()}
 
     def ask_audit(self, depth: Callable[[], int], counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Learn from the audit writer how many lines wait, and what came of the others by (sink, result)."""

@@ -164,3 +164,9 @@ def test_a_path_that_leads_nowhere_is_a_fault(tmp_path: Path, name: str) -> None
     (tmp_path / "itself").symlink_to("itself")
     found = faults(write(tmp_path, resource("GatewayConfig", "g", f"{{config: {{path: {name}}}}}")))
     assert [place for place, _ in found] == ["g.yaml:4:23"]
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n"])
+def test_a_file_without_a_resource_is_a_fault_as_it_may_have_been_cut_short(tmp_path: Path, text: str) -> None:
+    write(tmp_path, text, name="resources/policies.yaml")
+    assert [place for place, _ in faults(write(tmp_path, GATEWAY))] == ["resources/policies.yaml"]

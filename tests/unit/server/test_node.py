@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from openmcp.config.loader import Loaded, load
 from openmcp.errors import Fault, Misconfigured
 from openmcp.server.node import Node, running
@@ -110,3 +112,30 @@ async def test_a_store_that_does_not_answer_makes_the_node_unready(tmp_path: Pat
         await node.store.close()
         await until(node, "closed", key="storeFault")
         assert not node.readiness()[0]
+
+
+async def test_a_data_directory_has_one_gateway_at_a_time(tmp_path: Path) -> None:
+    source = Script(loaded(tmp_path, "one"))
+    async with node_of(tmp_path):
+        with pytest.raises(Misconfigured, match="another gateway"):
+            async with running(source, source.load()):
+                pass
+    async with node_of(tmp_path) as (node, _):
+        assert node.worker.is_ready
+
+
+async def test_what_is_probably_not_meant_is_told_after_every_change(tmp_path: Path) -> None:
+    async with node_of(tmp_path) as (node, source):
+        before = node.readiness()[1].get("configurationWarnings")
+        changed = loaded(tmp_path, "one", "two")
+        source.coming.put_nowait(changed)
+        await until(node, "two", key="configurationWarnings")
+        assert node.readiness()[1]["configurationWarnings"] == [str(warning) for warning in changed.warnings] != before
+
+
+async def test_a_replica_that_is_ejected_shows_in_the_metrics(tmp_path: Path) -> None:
+    async with node_of(tmp_path) as (node, _):
+        replica = node.runtime.snapshot.servers[0].replicas[0]
+        for _ in range(3):
+            node.runtime.health.observe(replica, ok=False)
+        assert node.runtime.replicas_up() == {("one", replica.url): False}
