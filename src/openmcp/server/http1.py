@@ -172,8 +172,9 @@ class Http1:
             if self._chunked_allowance < 0:
                 self._end(BodyTooLarge(detail="more bytes around the body than in it"))
         elif self._arrived is not None:
-            if data.endswith(b"\r") and not self.is_done:
-                # Perhaps half of an empty line in front of the next request, which is to be judged as a whole.
+            is_chunked = "transfer-encoding" in self._headers
+            if not self.is_done and (data.endswith(b"\r") or (data.endswith(b"\n") and not is_chunked)):
+                # Perhaps an odd or half empty line in front of the next request, which is to be judged as a whole.
                 self._split(data)
             self._head = b""
         elif len(self._head) > self._limits.header_bytes:
