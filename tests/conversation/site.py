@@ -18,9 +18,9 @@ from typing import Any, TypeAlias
 
 from openmcp.approvals.approvals import Approvals
 from openmcp.audit.sinks.base import AuditSink
-from openmcp.audit.writer import Durability, Writer
+from openmcp.audit.writer import Writer
 from openmcp.config import snapshot, values
-from openmcp.config.snapshot import AgentSelectorSpec, MatchSpec, PolicySpec, RuleSpec
+from openmcp.config.snapshot import AgentSelectorSpec, Durability, MatchSpec, PolicySpec, RuleSpec
 from openmcp.model.decision import Effect
 from openmcp.model.http import Request, Wire
 from openmcp.model.server import Authentication, Bodies, Server

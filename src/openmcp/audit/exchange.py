@@ -30,7 +30,8 @@ from openmcp.audit.parts import (
 )
 from openmcp.audit.record import AgentPart, Direction, OutcomePart, StreamPart, TimingPart, encode
 from openmcp.audit.refusals import Refusals
-from openmcp.audit.writer import Durability, Rank, Writer
+from openmcp.audit.writer import Rank, Writer
+from openmcp.config.snapshot import Durability
 from openmcp.errors import AuditUnavailable, InvalidParams, OpenMCPError
 from openmcp.mcp import methods
 from openmcp.mcp.message import Id, Kind, Message

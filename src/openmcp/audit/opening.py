@@ -5,7 +5,7 @@ import re
 from openmcp.audit.sinks.base import AuditSink
 from openmcp.audit.sinks.file import FileSink
 from openmcp.audit.sinks.stdout import StdoutSink
-from openmcp.audit.writer import Durability, OnFailure, Writer
+from openmcp.audit.writer import Writer
 from openmcp.config.snapshot import AuditSettings, FileSinkSettings, StdoutSinkSettings
 
 
@@ -16,8 +16,8 @@ def make_writer(settings: AuditSettings, *, name: str) -> Writer:
     return Writer(
         name,
         [_sink(sink, name) for sink in settings.sinks],
-        on_failure=OnFailure(settings.on_failure.value),
-        durability=Durability(settings.durability.value),
+        on_failure=settings.on_failure,
+        durability=settings.durability,
     )
 
 

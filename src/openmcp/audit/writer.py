@@ -19,6 +19,7 @@ from typing import Final, Protocol, TypeAlias
 from openmcp.audit.chain import Chain, Reason
 from openmcp.audit.record import Line, encode
 from openmcp.audit.sinks.base import AuditSink, SinkFailed
+from openmcp.config.snapshot import Durability, OnFailure
 from openmcp.errors import AuditUnavailable
 
 _log = logging.getLogger(__name__)
@@ -30,32 +31,6 @@ _GATHER_S: Final = 0.005
 
 _EMPTY_ROUNDS: Final = 50
 """Rounds without a line after which the thread sleeps until it is woken, which costs the loop a system call."""
-
-
-class OnFailure(Enum):
-    """What happens to exchanges when evidence cannot be written."""
-
-    BLOCK = "block"
-    """They wait for room, then are refused."""
-
-    FAIL_CLOSED = "failClosed"
-    """They are refused at once."""
-
-    DROP = "drop"
-    """They go on, and messages are counted instead of kept; decisions never."""
-
-
-class Durability(Enum):
-    """When a line counts as written."""
-
-    ASYNC = "async"
-    """As soon as it is queued."""
-
-    BATCH = "batch"
-    """When the sinks have taken it."""
-
-    SYNC = "sync"
-    """When it would survive a loss of power."""
 
 
 class Rank(Enum):

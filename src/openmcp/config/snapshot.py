@@ -52,19 +52,29 @@ class Limits:
 
 
 class OnFailure(Enum):
-    """What happens to exchanges when the audit log cannot be written."""
+    """What happens to exchanges when evidence cannot be written."""
 
     BLOCK = "block"
+    """They wait for room, then are refused."""
+
     FAIL_CLOSED = "failClosed"
+    """They are refused at once."""
+
     DROP = "drop"
+    """They go on, and messages are counted instead of kept; decisions never."""
 
 
 class Durability(Enum):
-    """When a record counts as written."""
+    """When a line counts as written."""
 
     ASYNC = "async"
+    """As soon as it is queued."""
+
     BATCH = "batch"
+    """When the sinks have taken it."""
+
     SYNC = "sync"
+    """When it would survive a loss of power."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ import pytest
 from openmcp.audit.record import BODY_BYTES, HttpPart, Line
 from openmcp.audit.recorder import Direction, Record, Recorder
 from openmcp.audit.refusals import Refusals
-from openmcp.audit.writer import Limits, OnFailure, Writer
+from openmcp.audit.writer import Limits, Writer
+from openmcp.config.snapshot import OnFailure
 from openmcp.errors import (
     AuditUnavailable,
     BodyTooLarge,

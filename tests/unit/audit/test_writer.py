@@ -12,7 +12,8 @@ import pytest
 from openmcp.audit.record import GENESIS, Line, decode
 from openmcp.audit.sinks.base import SinkFailed
 from openmcp.audit.sinks.file import FileSink
-from openmcp.audit.writer import Durability, Limits, OnFailure, Rank, Writer
+from openmcp.audit.writer import Limits, Rank, Writer
+from openmcp.config.snapshot import Durability, OnFailure
 from openmcp.errors import AuditUnavailable
 
 BOUND_S = 20.0
