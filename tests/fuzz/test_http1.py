@@ -118,7 +118,12 @@ def _as_reading(request: h11.Request, body: bytes) -> Reading:
     host = dict(request.headers).get(b"host")
     method = request.method.decode()
     path, _, query = request.target.decode().partition("?")
-    return Reading(method, f"{path}?{query}" if query else path, None if host is None else host.decode("latin-1"), body if method == "POST" else b"")
+    return Reading(
+        method,
+        f"{path}?{query}" if query else path,
+        None if host is None else host.decode("latin-1"),
+        body if method == "POST" else b"",
+    )
 
 
 def check(source: random.Random) -> None:
