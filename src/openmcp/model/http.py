@@ -21,7 +21,10 @@ class Peer(msgspec.Struct, frozen=True):
     """Whether the listener's `trustedPeers` holds the address: only then are identity headers believed."""
 
     certificate: bytes | None = None
-    """The verified client certificate, DER; `None` without TLS or without a certificate."""
+    """The client certificate that the handshake accepted, DER; `None` without TLS or without a certificate."""
+
+    chain: tuple[bytes, ...] = ()
+    """What the client presented beside it, in its order: intermediates, DER. Not verified; each source does that."""
 
 
 class Request(msgspec.Struct, frozen=True):
