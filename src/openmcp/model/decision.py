@@ -1,7 +1,7 @@
 """What policy says of one message (`Decision`), and the proof that it may go (`Permitted`)."""
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 from functools import cached_property
 
 import msgspec
@@ -11,6 +11,7 @@ from openmcp.mcp.message import Message
 from openmcp.model.agent import Agent
 from openmcp.model.arrival import Arrival
 from openmcp.model.content import ContentRule
+from openmcp.model.facts import DecisionInput
 from openmcp.model.grant import Grant
 from openmcp.model.server import Server
 from openmcp.model.session import Session
@@ -40,6 +41,61 @@ class RuleRef:
         return f"{self.policy}/{self.rule}"
 
 
+class Verdict(Enum):
+    """What came of one rule."""
+
+    MATCHED = "matched"
+    BY_ERROR = "matched-by-error"
+    """A condition could not be evaluated, and the rule is not one that allows: an error never widens access."""
+
+    NOT_MATCHED = "not-matched"
+    POSSIBLE = "possible"
+    """In lists: some argument would make it match."""
+
+    NOT_ATTACHED = "not-attached"
+    """It speaks of other servers or other agents."""
+
+
+class Considered(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One line of an explanation: a rule, and why it matched or not."""
+
+    rule: RuleRef
+    effect: str
+    """`allow`, `deny`, `require-approval`; `content` for a content rule."""
+
+    verdict: Verdict
+    because: str = ""
+    """The part of the rule that settled it: `servers`, `agents`, `match.tools`, `match.arguments[0]`, `when[1]`,
+    `unless[0]`, `phase`; empty where all of it held."""
+
+    detail: str = ""
+    """The engine's words where a part could not be evaluated. Names of fields, never a value."""
+
+    level: str = "all"
+    """Where the rule is visible: `all` servers, `server`, `agent` (pairs of agent and server)."""
+
+    is_shadow: bool = False
+    phase: str = "call"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalNeeded:
+    """What one matching `require-approval` rule asks for; a grant has to cover it."""
+
+    rule: RuleRef
+    flow: str
+    ttl_s: float
+    """How long a yes holds, in seconds."""
+
+    scope: str
+    """`call`, `session`, `agent`, `agent+tool`, `agent+tool+args`, `agent+rule`."""
+
+    max_uses: int | None = None
+    """`None` = as often as it is used within its life."""
+
+    reason: str = ""
+
+
 @dataclass(frozen=True)
 class Decision:
     """The effect of all rules on one message, with the rule that made it."""
@@ -58,6 +114,15 @@ class Decision:
     would: tuple[tuple[RuleRef, Effect], ...] = ()
     """Shadow rules that matched, and what they would have done."""
 
+    approvals: tuple[ApprovalNeeded, ...] = ()
+    """What humans have to say yes to, one for each matching rule; empty where nobody is asked."""
+
+    considered: tuple[Considered, ...] = ()
+    """Rules whose `match` covers the message and whose conditions were looked at, and what came of them."""
+
+    input: DecisionInput | None = None
+    """What was looked at, where rules looked at more than agent, server, method and name."""
+
     request_rules: tuple[ContentRule, ...] = ()
     response_rules: tuple[ContentRule, ...] = ()
 
@@ -70,6 +135,15 @@ class Decision:
     def needs_approval(self) -> bool:
         """Whether a human has to say yes first."""
         return self.effect is Effect.REQUIRE_APPROVAL
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision with every rule of the snapshot, and why it matched or not."""
+
+    input: DecisionInput
+    decision: Decision
+    rules: tuple[Considered, ...]
+    """All rules, in the order of the files; those that are not attached too."""
 
 
 class Permitted(msgspec.Struct, frozen=True):

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from openmcp.config.snapshot import AgentSelectorSpec, MatchSpec, PolicySpec, ServerSelectorSpec
+from openmcp.language.globs import compile_globs
 from openmcp.mcp.methods import SubjectKind
 from openmcp.model.decision import RuleRef
-from openmcp.policy.globs import compile_globs
 from openmcp.policy.rules import AgentSelector, Match, Rule, ServerSelector
 
 

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 
 import pytest
 
+from openmcp.language.globs import compile_globs
 from openmcp.mcp import methods
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.agent import Agent, Principal, Trust
 from openmcp.model.decision import Effect, RuleRef
 from openmcp.model.server import Authentication, Server
 from openmcp.policy.engine import PolicyEngine
-from openmcp.policy.globs import compile_globs
 from openmcp.policy.rules import Match, Rule, ServerSelector
 
 DESK = Server("desk", "/desk", (), Authentication(()))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openmcp.language.globs import compile_globs
 from openmcp.mcp import methods
 from openmcp.mcp.message import result
 from openmcp.mcp.methods import Subject, SubjectKind
@@ -13,7 +14,6 @@ from openmcp.model.agent import Agent, Principal, Trust
 from openmcp.model.decision import Effect, RuleRef
 from openmcp.model.server import Authentication, Server
 from openmcp.policy.engine import PolicyEngine
-from openmcp.policy.globs import compile_globs
 from openmcp.policy.listing import filter_list
 from openmcp.policy.rules import AgentSelector, Match, Rule, ServerSelector
 

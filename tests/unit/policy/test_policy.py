@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from openmcp.errors import Denied, Dropped, Hidden
+from openmcp.language.globs import compile_globs
 from openmcp.mcp import message as messages
 from openmcp.mcp import methods
 from openmcp.mcp.message import JsonObject, Message
@@ -17,7 +18,6 @@ from openmcp.model.decision import Effect, Permitted, RuleRef
 from openmcp.model.origin import Origin
 from openmcp.model.server import Authentication, Server
 from openmcp.policy.engine import PolicyEngine
-from openmcp.policy.globs import compile_globs
 from openmcp.policy.policy import Policy
 from openmcp.policy.rules import Match, Rule, ServerSelector
 

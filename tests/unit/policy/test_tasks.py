@@ -2,12 +2,12 @@
 
 import pytest
 
+from openmcp.language.globs import compile_globs
 from openmcp.mcp import methods
 from openmcp.model.agent import Agent, Principal, Trust
 from openmcp.model.decision import Effect, RuleRef
 from openmcp.model.server import Authentication, Server
 from openmcp.policy.engine import PolicyEngine
-from openmcp.policy.globs import compile_globs
 from openmcp.policy.rules import Match, Rule, ServerSelector
 
 BOT = Agent(name="bot", principal=Principal("key:keys:bot", "keys", "apiKey", Trust.SHARED_SECRET))

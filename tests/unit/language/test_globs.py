@@ -2,7 +2,7 @@
 
 import pytest
 
-from openmcp.policy.globs import compile_globs
+from openmcp.language.globs import compile_globs
 
 
 @pytest.mark.parametrize(

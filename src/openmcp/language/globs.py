@@ -8,7 +8,7 @@ prefix and a suffix, several are left to RE2.
 import re
 from collections.abc import Callable, Iterable
 
-from openmcp.policy import patterns
+from openmcp.language import patterns
 
 MAX_WILDCARDS = 8
 """More gaps in one glob than this are refused at load: nobody can read them."""
