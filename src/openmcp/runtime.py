@@ -16,6 +16,8 @@ from openmcp.config.snapshot import Snapshot
 from openmcp.errors import UpstreamBroken
 from openmcp.gateway import Gateway, own
 from openmcp.identity.agents import identity_chain
+from openmcp.identity.anchors import TrustAnchors
+from openmcp.identity.lasting import Lasting
 from openmcp.inspection.inspector import Inspector
 from openmcp.mcp.message import Message, ParseLimits
 from openmcp.mcp.revisions import Revision
@@ -73,9 +75,15 @@ class Runtime:
         self._streams = Streams()
         self.recorder = Recorder(writer=writer, hashing=keyring.digest)
         self.recorder.observe(Meter(metrics, lambda server, subject: subject in self.catalogues.of(server).definitions))
+        self._lasting = Lasting(clock)
         self._approvals = approvals or Approvals()
         self.snapshot = snapshot
         self._gateway = self._compose(snapshot)
+
+    @property
+    def anchors(self) -> TrustAnchors:
+        """The authorities that client certificates may be issued under, for the listeners."""
+        return self._lasting.anchors
 
     def newest(self) -> Gateway:
         """Return the gateway of the newest snapshot."""
@@ -108,6 +116,7 @@ class Runtime:
         self.recorder.tell()
         await self._errands.close()
         await self.prober.stop()
+        await self._lasting.close()
         await self.upstream.close()
 
     def _compose(self, snapshot: Snapshot) -> Gateway:
@@ -120,7 +129,7 @@ class Runtime:
             prober=self.prober,
             streams=self._streams,
         )
-        identity = identity_chain(snapshot.sources, snapshot.agents)
+        identity = identity_chain(snapshot.sources, snapshot.agents, lasting=self._lasting)
 
         def current(permitted: Permitted) -> tuple[Agent, Server] | None:
             server = routing.router.named(permitted.server.name)

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from openmcp.approvals.approvals import Approvals
 from openmcp.audit.sinks.base import AuditSink
 from openmcp.audit.writer import Writer
-from openmcp.config import snapshot, values
+from openmcp.config import identities, snapshot, values
 from openmcp.config.snapshot import AgentSelectorSpec, Durability, MatchSpec, PolicySpec, RuleSpec
 from openmcp.model.decision import Effect
 from openmcp.model.http import Request, Wire
@@ -200,7 +200,7 @@ class Site:
             revision=str(self.revision),
             gateway=_gateway(self.setting.streams),
             servers=tuple(self._server(name) for name in self.setting.servers),
-            sources=(snapshot.SourceSpec("keys", 1, "apiKey", snapshot.ApiKeySourceSettings("authorization")),),
+            sources=(identities.SourceSpec("keys", 1, "apiKey", identities.ApiKeySourceSettings("authorization")),),
             agents=tuple(_agent(name, self.setting.groups) for name in self.setting.agents),
             policies=(PolicySpec("all", rules), *policies) if rules else policies,
         )
@@ -340,6 +340,7 @@ def _gateway(streams: int) -> snapshot.GatewaySettings:
     )
 
 
-def _agent(name: str, groups: frozenset[str]) -> snapshot.AgentSpec:
+def _agent(name: str, groups: frozenset[str]) -> identities.AgentSpec:
     digest = hashlib.sha256(key_of(name).encode()).digest()
-    return snapshot.AgentSpec(name, "", groups, {}, (snapshot.ApiKeyIdentity("keys", name, digest),))
+    identity = identities.ApiKeyIdentity(principal_id=f"key:keys:{name}", source="keys", id=name, digest=digest)
+    return identities.AgentSpec(name, "", groups, {}, (identity,))

@@ -10,6 +10,7 @@ from openmcp.config import values
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
 from openmcp.config.resources import Document, MCPServerDocument
+from openmcp.config.resources.agent import Identity
 from openmcp.config.wording import or_rather
 from openmcp.errors import Fault
 
@@ -99,21 +100,36 @@ def _sources(inventory: Inventory) -> Iterator[Fault]:
 
 
 def _agents(inventory: Inventory) -> Iterator[Fault]:
-    owners: dict[tuple[str, str], Placed[Document]] = {}
-    digests: set[tuple[str, str, str]] = set()
+    owners: dict[str, Placed[Document]] = {}
+    given: set[Identity] = set()
     for placed in inventory.agents:
         for index, identity in enumerate(placed.document.spec.identities):
-            key = identity.api_key
-            loc = ("spec", "identities", index, "apiKey")
-            source_loc = (*loc, "source")
-            yield from _unknown(inventory, placed, "IdentitySource", name=key.source, loc=source_loc)
-            first = owners.setdefault((key.source, key.id), placed)
+            method, principal_id = identity.kind[0], identity.principal_id
+            loc = ("spec", "identities", index, method)
+            yield from _identity_source(inventory, placed, identity, loc=loc)
+            first = owners.setdefault(principal_id, placed)
             if first is not placed:
-                text = f"`key:{key.source}:{key.id}` is agent `{first.name}` at {_where(first)} already; "
-                yield placed.fault(text + "one identity is one agent", *loc, "id")
-            elif (key.source, key.id, key.sha256) in digests:
-                yield placed.fault("this key is given twice", *loc)
-            digests.add((key.source, key.id, key.sha256))
+                text = f"`{principal_id}` is agent `{first.name}` at {_where(first)} already; one identity is one agent"
+                yield placed.fault(text, *loc, *identity.naming_field)
+            elif identity in given:
+                yield placed.fault("this identity is given twice", *loc)
+            given.add(identity)
+
+
+def _identity_source(
+    inventory: Inventory, placed: Placed[Document], identity: Identity, *, loc: Sequence[int | str]
+) -> Iterator[Fault]:
+    """The source that an identity names is there, and is of its kind."""
+    if identity.source is None:
+        return
+    loc = (*loc, "source")
+    yield from _unknown(inventory, placed, "IdentitySource", name=identity.source, loc=loc)
+    for source in inventory.sources:
+        if source.name == identity.source and source.document.spec.kind[0] != identity.kind[0]:
+            kind = source.document.spec.kind[0]
+            yield placed.fault(
+                f"the source `{source.name}` is of the kind `{kind}`: it never makes this identity", *loc
+            )
 
 
 def _policies(inventory: Inventory) -> Iterator[Fault]:

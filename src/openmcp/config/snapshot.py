@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from openmcp.config.identities import AgentSpec, SourceSpec
 from openmcp.config.values import Address, Network
 from openmcp.model.agent import Trust
 from openmcp.model.decision import Effect
@@ -136,47 +137,6 @@ class GatewaySettings:
     audit: AuditSettings
     limits: Limits
     is_default_allow: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKeyIdentity:
-    """A key that an agent may present."""
-
-    source: str
-    id: str
-    digest: bytes = field(repr=False)
-    """SHA-256 of the whole key, 32 bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class AgentSpec:
-    """A configured agent."""
-
-    name: str
-    owner: str
-    groups: frozenset[str]
-    labels: Mapping[str, str]
-    identities: tuple[ApiKeyIdentity, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKeySourceSettings:
-    """Takes API keys."""
-
-    header: str
-    """Lower case; `authorization` means `Bearer KEY`, any other header holds the key alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSpec:
-    """A configured way to learn who the agent is."""
-
-    name: str
-    order: int
-    method: str
-    """Name of the implementation in `plugins`: `apiKey`."""
-
-    settings: ApiKeySourceSettings
 
 
 @dataclass(frozen=True, slots=True)

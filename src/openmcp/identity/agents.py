@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, cast
 
 from openmcp import plugins
-from openmcp.config.snapshot import AgentSpec, SourceSpec
+from openmcp.config.identities import AgentSpec, SourceSpec
 from openmcp.identity.chain import IdentityChain
+from openmcp.identity.lasting import Lasting
 from openmcp.identity.source import IdentitySource
 from openmcp.model.agent import ANONYMOUS, Agent
 
@@ -13,14 +14,14 @@ from openmcp.model.agent import ANONYMOUS, Agent
 class SourceFactory(Protocol):
     """What the plugin table holds for an identity source: its class."""
 
-    def from_spec(self, spec: SourceSpec, agents: Sequence[AgentSpec]) -> IdentitySource:
+    def from_spec(self, spec: SourceSpec, agents: Sequence[AgentSpec], lasting: Lasting) -> IdentitySource:
         """Return the source as configured, with what the agents' identities say of it."""
         ...
 
 
-def identity_chain(sources: Iterable[SourceSpec], agents: Sequence[AgentSpec]) -> IdentityChain:
+def identity_chain(sources: Iterable[SourceSpec], agents: Sequence[AgentSpec], *, lasting: Lasting) -> IdentityChain:
     """Return the chain of all sources; each is loaded by its method's name from the plugin table."""
-    return IdentityChain((_made(source, agents) for source in sources), agents_by_principal(agents))
+    return IdentityChain((_made(source, agents, lasting) for source in sources), agents_by_principal(agents))
 
 
 def agents_by_principal(agents: Iterable[AgentSpec]) -> Mapping[str, Agent]:
@@ -35,10 +36,10 @@ def agents_by_principal(agents: Iterable[AgentSpec]) -> Mapping[str, Agent]:
             groups=spec.groups,
             labels=spec.labels,
         )
-        found |= {f"key:{identity.source}:{identity.id}": agent for identity in spec.identities}
+        found |= {identity.principal_id: agent for identity in spec.identities}
     return found
 
 
-def _made(spec: SourceSpec, agents: Sequence[AgentSpec]) -> IdentitySource:
+def _made(spec: SourceSpec, agents: Sequence[AgentSpec], lasting: Lasting) -> IdentitySource:
     factory = cast("SourceFactory", plugins.load("identity_source", spec.method))
-    return factory.from_spec(spec, agents)
+    return factory.from_spec(spec, agents, lasting)

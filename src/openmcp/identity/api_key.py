@@ -9,7 +9,8 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from openmcp.config.snapshot import AgentSpec, SourceSpec
+from openmcp.config.identities import AgentSpec, ApiKeyIdentity, ApiKeySourceSettings, SourceSpec
+from openmcp.identity.lasting import Lasting
 from openmcp.identity.source import Absent, IdentitySource, Invalid, Verdict
 from openmcp.model.agent import Principal, Trust
 from openmcp.model.http import Request
@@ -40,13 +41,14 @@ class ApiKeySource:
         self._principals = _principals(name, entries)
 
     @classmethod
-    def from_spec(cls, spec: SourceSpec, agents: Iterable[AgentSpec]) -> "ApiKeySource":
+    def from_spec(cls, spec: SourceSpec, agents: Iterable[AgentSpec], _: Lasting) -> "ApiKeySource":
         """Return the source with all keys that agents have there."""
+        assert isinstance(spec.settings, ApiKeySourceSettings)
         entries = (
             KeyEntry(identity.id, identity.digest.hex())
             for agent in agents
             for identity in agent.identities
-            if identity.source == spec.name
+            if isinstance(identity, ApiKeyIdentity) and identity.source == spec.name
         )
         return cls(spec.name, spec.settings.header, entries)
 

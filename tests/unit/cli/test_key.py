@@ -8,6 +8,7 @@ import pytest
 
 from openmcp.cli.key import new_key
 from openmcp.cli.main import main
+from openmcp.config.identities import ApiKeyIdentity
 from tests.unit.config.writing import loaded
 
 
@@ -20,6 +21,7 @@ def test_the_key_comes_first_and_the_rest_is_configuration(tmp_path: Path, capsy
     assert [source.name for source in snapshot.sources] == ["my-keys"]
     (agent,) = snapshot.agents
     (identity,) = agent.identities
+    assert isinstance(identity, ApiKeyIdentity)
     assert (agent.name, identity.source, identity.id) == ("support-bot", "my-keys", "support-bot")
     assert identity.digest == hashlib.sha256(key.encode()).digest()
     assert key not in snippet

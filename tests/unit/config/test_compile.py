@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from openmcp.config.identities import ApiKeyIdentity, ApiKeySourceSettings
 from openmcp.config.snapshot import (
     Durability,
     FileSinkSettings,
@@ -130,9 +131,9 @@ def test_what_a_server_leaves_open_is_the_gateways(full: Snapshot) -> None:
 
 def test_a_server_that_names_no_source_takes_all_in_their_order(full: Snapshot) -> None:
     assert full.servers[1].authentication.sources == ("header-keys", "keys")
-    assert [(one.name, one.method, one.settings.header) for one in full.sources] == [
-        ("header-keys", "apiKey", "x-api-key"),
-        ("keys", "apiKey", "authorization"),
+    assert [(one.name, one.method, one.settings) for one in full.sources] == [
+        ("header-keys", "apiKey", ApiKeySourceSettings("x-api-key")),
+        ("keys", "apiKey", ApiKeySourceSettings("authorization")),
     ]
 
 
@@ -149,7 +150,9 @@ def test_agents_arrive_with_digests_as_bytes(full: Snapshot) -> None:
     (bot,) = full.agents
     assert (bot.name, bot.owner, bot.groups) == ("support-bot", "alice@example.com", frozenset({"support-agents"}))
     assert bot.labels == {"tier": "prod"}
-    assert bot.identities[0].digest == hashlib.sha256(b"test").digest()
+    (key,) = bot.identities
+    assert isinstance(key, ApiKeyIdentity)
+    assert key.digest == hashlib.sha256(b"test").digest()
 
 
 def test_policies_arrive_with_selectors_effects_and_modes(full: Snapshot) -> None:
@@ -209,4 +212,6 @@ def test_secrets_do_not_show_when_a_snapshot_is_printed(full: Snapshot) -> None:
     text = repr(full)
     assert all(secret not in text for secret in ENV.values())
     assert repr(full.gateway.keys.sealing[0]) not in text
-    assert repr(full.agents[0].identities[0].digest) not in text
+    (key,) = full.agents[0].identities
+    assert isinstance(key, ApiKeyIdentity)
+    assert repr(key.digest) not in text

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from openmcp.config.snapshot import AgentSpec, ApiKeyIdentity
+from openmcp.config.identities import AgentSpec, ApiKeyIdentity
 from openmcp.errors import Unauthenticated
 from openmcp.identity.agents import agents_by_principal
 from openmcp.identity.api_key import ApiKeySource, KeyEntry
@@ -162,7 +162,8 @@ async def test_two_keys_under_one_id_are_one_principal() -> None:
 
 
 def spec(name: str = "bot", groups: frozenset[str] = frozenset()) -> AgentSpec:
-    return AgentSpec(name, "ann", groups, {"team": "x"}, (ApiKeyIdentity("keys", "bot", b"d" * 32),))
+    identity = ApiKeyIdentity(principal_id="key:keys:bot", source="keys", id="bot", digest=b"d" * 32)
+    return AgentSpec(name, "ann", groups, {"team": "x"}, (identity,))
 
 
 async def test_a_configured_agent_has_its_name_and_groups() -> None:

@@ -21,7 +21,7 @@ _REVISION_DIGITS = 12
 def compile_snapshot(inventory: Inventory, secrets: Secrets) -> Snapshot:
     """Return the snapshot of all resources."""
     gateway = compile_gateway(inventory, secrets)
-    sources = [compile_source(placed.document) for placed in inventory.sources]
+    sources = [compile_source(placed, secrets) for placed in inventory.sources]
     return Snapshot(
         revision=_revision(inventory),
         gateway=gateway,
@@ -30,7 +30,7 @@ def compile_snapshot(inventory: Inventory, secrets: Secrets) -> Snapshot:
             for placed in inventory.servers
         ),
         sources=tuple(sorted(sources, key=lambda source: (source.order, source.name))),
-        agents=tuple(compile_agent(placed.document) for placed in inventory.agents),
+        agents=tuple(compile_agent(placed) for placed in inventory.agents),
         policies=tuple(compile_policy(placed.document) for placed in inventory.policies),
     )
 

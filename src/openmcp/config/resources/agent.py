@@ -1,11 +1,11 @@
 """`Agent`: a name for a set of identities."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
-from openmcp.config.resources.base import Document, Fields, Items, Label, Name, Text
+from openmcp.config.resources.base import Document, Fields, Items, Label, Name, Text, only_field
 
 _KEY_ID = re.compile(r"[a-z0-9-]{1,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -25,11 +25,25 @@ def _check_digest(text: str) -> str:
     return text
 
 
-class ApiKeyIdentity(Fields):
-    """A key `omcp_<id>_<secret>`, as `openmcp key new` makes it."""
+class SourcedIdentity(Fields):
+    """An identity that one source makes."""
+
+    naming_field: ClassVar[str]
+    """Alias of the field that tells one identity of the source from another."""
 
     source: Name
-    """Name of the `IdentitySource` that takes the key."""
+    """Name of the `IdentitySource` that verifies it."""
+
+    @property
+    def principal_id(self) -> str:
+        """What the source calls whoever presents it."""
+        raise NotImplementedError
+
+
+class ApiKeyIdentity(SourcedIdentity):
+    """A key `omcp_<id>_<secret>`, as `openmcp key new` makes it."""
+
+    naming_field = "id"
 
     id: Annotated[str, AfterValidator(_check_key_id)]
     """The key's id: the middle part of the key."""
@@ -37,12 +51,45 @@ class ApiKeyIdentity(Fields):
     sha256: Annotated[str, AfterValidator(_check_digest)]
     """Hexadecimal SHA-256 of the whole key. The key itself is never written down here."""
 
+    @property
+    def principal_id(self) -> str:
+        """`key:<source>:<id>`."""
+        return f"key:{self.source}:{self.id}"
+
 
 class Identity(Fields):
-    """One way in which the agent proves who it is."""
+    """One way in which the agent proves who it is: exactly one kind."""
 
-    api_key: ApiKeyIdentity
+    api_key: ApiKeyIdentity | None = None
     """An API key."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        only_field(self)
+        return self
+
+    @property
+    def kind(self) -> tuple[str, object]:
+        """The key that is given (`apiKey`, `mtls`, …), and what stands there."""
+        return only_field(self)
+
+    @property
+    def source(self) -> str | None:
+        """Name of the `IdentitySource` that verifies it; `None` where the id alone says enough."""
+        given = self.kind[1]
+        return given.source if isinstance(given, SourcedIdentity) else None
+
+    @property
+    def principal_id(self) -> str:
+        """What whoever presents it is called."""
+        given = self.kind[1]
+        return given.principal_id if isinstance(given, SourcedIdentity) else str(given)
+
+    @property
+    def naming_field(self) -> tuple[str, ...]:
+        """Where the name stands, within what is given."""
+        given = self.kind[1]
+        return (given.naming_field,) if isinstance(given, SourcedIdentity) else ()
 
 
 class AgentSettings(Fields):

@@ -76,6 +76,20 @@ class Fields(BaseModel):
     )
 
 
+def only_field(given: BaseModel, *aside: str) -> tuple[str, object]:
+    """Return alias and value of the one field that is given, those named in `aside` not counted.
+
+    Raises: ValueError where there is none, or more than one.
+    """
+    fields = type(given).model_fields
+    names = [field.alias or name for name, field in fields.items() if name not in aside]
+    chosen = [name for name in fields if name in given.model_fields_set and name not in aside]
+    if len(chosen) != 1:
+        found = "none is" if not chosen else " and ".join(f"`{fields[name].alias or name}`" for name in chosen) + " are"
+        raise ValueError(f"give exactly one of {', '.join(names)}; {found} given")
+    return fields[chosen[0]].alias or chosen[0], getattr(given, chosen[0])
+
+
 class Metadata(Fields):
     """What a resource is called."""
 

@@ -1,10 +1,10 @@
 """`IdentitySource`: one trusted way to learn who the agent is."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
-from openmcp.config.resources.base import Document, Fields
+from openmcp.config.resources.base import Document, Fields, only_field
 from openmcp.config.resources.server import header_name
 
 
@@ -16,13 +16,23 @@ class ApiKeySource(Fields):
 
 
 class IdentitySourceSettings(Fields):
-    """How identities are learned."""
+    """How identities are learned: the order, and exactly one kind of source."""
 
     order: int = 0
     """Place among the sources of a server that names none itself: smaller comes first, then by name."""
 
-    api_key: ApiKeySource
+    api_key: ApiKeySource | None = None
     """API keys. Trust: `sharedSecret`."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        only_field(self, "order")
+        return self
+
+    @property
+    def kind(self) -> tuple[str, object]:
+        """The key that is given (`apiKey`, `mtls`, …), and what stands there."""
+        return only_field(self, "order")
 
 
 class IdentitySourceDocument(Document):
