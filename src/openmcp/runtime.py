@@ -31,6 +31,7 @@ from openmcp.model.session import Session
 from openmcp.policy.compile import compile_policies
 from openmcp.policy.engine import PolicyEngine
 from openmcp.policy.policy import Policy
+from openmcp.routing.affinity import Affinity
 from openmcp.routing.balancer import Balancer
 from openmcp.routing.catalogues import Catalogues
 from openmcp.routing.health import HealthBook
@@ -72,6 +73,7 @@ class Runtime:
         self.catalogues = Catalogues(self.prober.read, clock)
         self.sessions = Sessions(store, keyring, clock)
         self._passage = Passage(Seals(keyring, clock), store)
+        self._affinity = Affinity(self.sessions, self._passage.seals)
         self._streams = Streams()
         self.recorder = Recorder(writer=writer, hashing=keyring.digest)
         self.recorder.observe(Meter(metrics, lambda server, subject: subject in self.catalogues.of(server).definitions))
@@ -123,6 +125,7 @@ class Runtime:
         routing = Routing(
             router=Router(snapshot.servers),
             sessions=self.sessions,
+            affinity=self._affinity,
             passage=self._passage,
             balancer=Balancer(self.health, self.upstream.in_flight),
             catalogues=self.catalogues,

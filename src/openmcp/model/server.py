@@ -12,6 +12,9 @@ class AffinityMode(Enum):
     """How an exchange finds the replica that holds its session (docs/guides: sticky routing)."""
 
     STORED = "stored"
+    SEALED = "sealed"
+    HASH = "hash"
+    NONE = "none"
 
 
 class Balance(Enum):

@@ -14,7 +14,7 @@ class Session(msgspec.Struct, frozen=True):
 
     server: str
     replica: str
-    """`Replica.url`."""
+    """`Replica.url`; empty where the replicas share their sessions."""
 
     binding: str
     """`Principal.binding` of the opener."""
@@ -24,3 +24,8 @@ class Session(msgspec.Struct, frozen=True):
 
     created_at: float
     """Unix seconds."""
+
+    @property
+    def bound_to(self) -> str | None:
+        """The replica that must serve it; `None` = any."""
+        return self.replica or None

@@ -57,7 +57,7 @@ class Passage:
         Raises: InvalidState for a state that the gateway did not seal for this agent and call.
         """
         if session is not None:
-            return Opened(message, message.method, session.replica)
+            return Opened(message, message.method, session.bound_to)
         if message.kind.is_request:
             opened, state = self.seals.open_state(message, server, agent=agent, name=name)
             if state is not None:

@@ -17,7 +17,6 @@ from openmcp.errors import (
     MethodNotAllowed,
     NotAcceptable,
     OutcomeUnknown,
-    StoreConflict,
     UnknownMethod,
     UnknownSession,
     UnsupportedMedia,
@@ -33,6 +32,7 @@ from openmcp.model.http import Request
 from openmcp.model.origin import Origin
 from openmcp.model.server import Replica, Server
 from openmcp.model.session import Session
+from openmcp.routing.affinity import Affinity, home
 from openmcp.routing.balancer import Balancer
 from openmcp.routing.catalogues import Catalogues
 from openmcp.routing.passage import Passage
@@ -62,6 +62,7 @@ class Routing:
 
     router: Router
     sessions: Sessions
+    affinity: Affinity
     passage: Passage
     balancer: Balancer
     catalogues: Catalogues
@@ -163,7 +164,8 @@ class Routing:
         Raises: UnknownSession if the one that holds the session is gone; InvalidState if the one that gave a state is.
         """
         try:
-            return self.balancer.candidates(permitted.server, permitted.arrival.bound_to)
+            arrival = permitted.arrival
+            return self.balancer.candidates(permitted.server, arrival.bound_to, holder=arrival.holder)
         except UnknownSession as gone:
             if permitted.session is not None:
                 raise
@@ -172,8 +174,7 @@ class Routing:
     async def opened(self, permitted: Permitted, reply: Answered, *, message: Message | None) -> str | None:
         """Bind the session that a successful `initialize` opened; return its id for the agent, `None` if there is none.
 
-        A named agent gets the upstream's own id; an anonymous one gets it sealed. A session that is not handed out
-        is ended at its replica, whatever the reason.
+        A session that is not handed out is ended at its replica, whatever the reason.
 
         Raises: UpstreamBroken if the id cannot be used, or the revision is none of ours; OutcomeUnknown if a request
         has got no answer of its own; StoreUnavailable.
@@ -201,18 +202,14 @@ class Routing:
         session_id = reply.header(headers.MCP_SESSION_ID)
         if session_id is None:
             return None
-        session = self.sessions.made(permitted, session_id, replica=replica, version=version)
-        try:
-            await self.sessions.learn(permitted.server, session)
-        except StoreConflict:
-            # Two agents would share it: nobody keeps what the server mixed up.
-            raise UpstreamBroken(detail=f"{replica.url} gave a session id that is bound already") from None
-        return self._shown(session, permitted.server, permitted.agent)
+        at = home(replica.url, permitted.server)
+        session = self.sessions.made(permitted, session_id, replica=at, version=version)
+        return await self.affinity.learn(session, permitted.server, permitted.agent)
 
     async def closed(self, permitted: Permitted) -> None:
         """Forget the session: it was ended by DELETE, or the upstream does not know it. Raises: StoreUnavailable."""
         if permitted.session is not None:
-            await self.sessions.forget(permitted.server, permitted.session)
+            await self.affinity.forget(permitted.session, permitted.server)
 
     def expect(self, message: Message, permitted: Permitted) -> Message:
         """Return a message that may come on this stream.
@@ -250,7 +247,7 @@ class Routing:
             raise MethodNotAllowed(headers=(("Allow", "POST"),))
         session = await self._session(request, server, agent)
         if session is None:
-            if self.sessions.are_opened_by(server):
+            if self.affinity.are_opened_by(server):
                 raise Malformed("Missing Mcp-Session-Id.")
             raise MethodNotAllowed(headers=(("Allow", "POST"),))
         if request.method == "DELETE":
@@ -258,7 +255,7 @@ class Routing:
                 http_method="DELETE",
                 revision=revision,
                 session=session,
-                bound_to=session.replica,
+                bound_to=session.bound_to,
                 holder=_holder(request, agent),
             )
         if "text/event-stream" not in request.headers.get("accept", ""):
@@ -270,7 +267,7 @@ class Routing:
             revision=revision,
             session=session,
             origin=origin,
-            bound_to=session.replica,
+            bound_to=session.bound_to,
             last_event_id=upstream_id,
             holder=_holder(request, agent),
         )
@@ -281,22 +278,12 @@ class Routing:
         if session_id:
             given = _negotiated(message)
             version = given if given in revisions.REVISIONS else revisions.LATEST_LEGACY.version
-            session = self.sessions.made(permitted, session_id, replica=reply.replica, version=version)
+            session = self.sessions.made(permitted, session_id, replica=reply.replica.url, version=version)
             self.prober.end(session, permitted.server, reply.replica)
 
     async def _session(self, request: Request, server: Server, agent: Agent) -> Session | None:
         session_id = request.headers.get(headers.MCP_SESSION_ID)
-        if session_id is None:
-            return None
-        if agent.principal.trust is Trust.ANONYMOUS:
-            session_id = self.passage.seals.open_session_id(session_id, server)
-        return await self.sessions.find(server, session_id, agent)
-
-    def _shown(self, session: Session, server: Server, agent: Agent) -> str:
-        """Return the id that the agent sees; anonymous agents all are one, so theirs must not be there to guess."""
-        if agent.principal.trust is not Trust.ANONYMOUS:
-            return session.id
-        return self.passage.seals.session_id(session.id, server)
+        return await self.affinity.find(session_id, server, agent) if session_id is not None else None
 
     def _learn(self, message: Message, permitted: Permitted) -> Message:
         origin, agent = permitted.arrival.origin, permitted.agent

@@ -1,9 +1,9 @@
 """Values that leave the gateway sealed and come back to be opened: the protocol's own affinity.
 
-Session ids of anonymous agents, event ids, ids of server requests, and `requestState` name
-the server, session or replica, the principal and the request they belong to. What does not open, or belongs to
-somebody else, is refused. Event and request ids are sealed deterministically, so that
-a replay gives the same ids. Pure but for the clock; the keys are the keyring's.
+Session ids (of anonymous agents, and of servers whose sessions no store keeps), event ids, ids of server requests
+and `requestState` name the server, session or replica, the principal and the request they belong to. What does not
+open, or belongs to somebody else, is refused. Event and request ids are sealed deterministically, so that a replay
+gives the same ids. Pure but for the clock; the keys are the keyring's.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ STATE_LIFE_S = 3600.0
 """How long a round of a multi-round call may take, in seconds: people answer elicitations."""
 
 _MAX_SESSION_ID = 1024
-"""Longest sealed session id, in characters: one of 512 characters, the longest that is learned, takes 727."""
+"""Longest sealed session id, in characters: one of 512 characters, the longest that is learned, takes 812."""
 
 _OPENED_LIMIT = 10_000
 """Session ids of anonymous agents remembered as opened, oldest use forgotten first."""
@@ -53,6 +53,18 @@ _PROTOCOL_META = "io.modelcontextprotocol/"
 class _SessionId(msgspec.Struct, array_like=True, frozen=True):
     server: bytes
     upstream_id: str
+
+
+class _BoundSessionId(msgspec.Struct, array_like=True, frozen=True):
+    server: bytes
+    replica: bytes
+    """Empty = any replica knows the session."""
+
+    binding: bytes
+    upstream_id: str
+    version: str
+    created_at: int
+    max_age_s: int
 
 
 class _Event(msgspec.Struct, array_like=True, frozen=True):
@@ -102,6 +114,9 @@ class Seals:
         self._clock = clock
         # Agents send the same id with every message. What does not open is not kept: strangers cannot fill this.
         self._open_known = lru_cache(_OPENED_LIMIT)(self._open_session_id)
+        self._open_bound = lru_cache(_OPENED_LIMIT)(self._open_bound_id)
+        # Replicas are named by configuration or by what it names, so this stays small.
+        self._replica_key = lru_cache(_OPENED_LIMIT)(self._make_replica_key)
 
     def session_id(self, upstream_id: str, server: Server) -> str:
         """Return the session id that an anonymous agent sees: all share one identity, so the id alone says whose."""
@@ -121,6 +136,55 @@ class Seals:
         if sealed is None or sealed.server != self._server_key(server):
             raise UnknownSession(detail="the session id does not open, or belongs to another server")
         return sealed.upstream_id
+
+    def bound_session_id(self, session: Session, server: Server) -> str:
+        """Return a session id that says everything about the session, so that no store has to."""
+        sealed = _BoundSessionId(
+            server=self._server_key(server.name),
+            replica=self._replica_key(session.replica) if session.replica else b"",
+            binding=self._binding_key(session.binding),
+            upstream_id=session.id,
+            version=session.version,
+            created_at=int(session.created_at),
+            max_age_s=int(server.affinity.max_age_s),
+        )
+        return self._keyring.seal("bound-session", msgspec.msgpack.encode(sealed))
+
+    def open_bound_session_id(self, text: str, server: Server, agent: Agent) -> Session:
+        """Return the session that a sealed id stands for.
+
+        Raises: UnknownSession if it was not sealed for this server and agent, has ended, or its replica is gone.
+        """
+        sealed = self._open_bound(text)
+        if sealed.server != self._server_key(server.name):
+            raise UnknownSession(detail="the session id belongs to another server")
+        if sealed.binding != self._binding_key(agent.principal.binding):
+            raise UnknownSession(detail="the session belongs to another principal")
+        if self._clock() - sealed.created_at >= min(sealed.max_age_s, server.affinity.max_age_s):
+            raise UnknownSession(detail="the session has reached its maximal age")
+        return Session(
+            id=sealed.upstream_id,
+            server=server.name,
+            replica=self._replica_of(sealed.replica, server) if sealed.replica else "",
+            binding=agent.principal.binding,
+            version=sealed.version,
+            created_at=sealed.created_at,
+        )
+
+    def _open_bound_id(self, text: str) -> _BoundSessionId:
+        opened = self._keyring.open("bound-session", text, max_chars=_MAX_SESSION_ID)
+        if opened is None:
+            raise UnknownSession(detail="the session id does not open")
+        return msgspec.msgpack.decode(opened, type=_BoundSessionId)
+
+    def _replica_of(self, key: bytes, server: Server) -> str:
+        for replica in server.replicas:
+            if self._replica_key(replica.url) == key:
+                return replica.url
+        raise UnknownSession(detail="its replica is gone")
+
+    def _make_replica_key(self, url: str) -> bytes:
+        return self._keyring.digest("sealed-replica", url.encode())
 
     def _server_key(self, server: str) -> bytes:
         return self._keyring.digest("sealed-server", server.encode())

@@ -1,4 +1,4 @@
-"""Keeps legacy sessions: whose each is, and which replica holds it.
+"""Keeps the legacy sessions of servers with `affinity: stored`: whose each is, and which replica holds it.
 
 Sessions go by the upstream's own id, which named agents see as it is and anonymous
 ones sealed; a keyed digest of it leads to the binding in the state store, with a copy
@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from openmcp.errors import StoreConflict, UnknownSession, UpstreamBroken
+from openmcp.errors import StoreConflict, UnknownSession
 from openmcp.model.agent import Agent
 from openmcp.model.decision import Permitted
-from openmcp.model.server import Replica, Server
+from openmcp.model.server import Server
 from openmcp.model.session import Session
 from openmcp.state import keys
 from openmcp.state.sealing import Keyring
@@ -56,7 +56,6 @@ class Sessions:
         self._keyring = keyring
         self._clock = clock
         self._cache: OrderedDict[tuple[str, str], _Cached] = OrderedDict()
-        self._openers: set[str] = set()
         self._look_ups: set[_LookUp] = set()
 
     async def find(self, server: Server, session_id: str, agent: Agent) -> Session:
@@ -75,17 +74,13 @@ class Sessions:
             await self._touch(server, cached)
         return session
 
-    def are_opened_by(self, server: Server) -> bool:
-        """Whether this server is known to open sessions."""
-        return server.name in self._openers
-
-    def made(self, permitted: Permitted, session_id: str, *, replica: Replica, version: str) -> Session:
-        """Return the session that a permitted `initialize` opened at `replica`."""
+    def made(self, permitted: Permitted, session_id: str, *, replica: str, version: str) -> Session:
+        """Return the session that a permitted `initialize` opened at `replica`; empty = at all of them."""
         agent = permitted.agent
         return Session(
             id=session_id,
             server=permitted.server.name,
-            replica=replica.url,
+            replica=replica,
             binding=agent.principal.binding if agent is not None else "",
             version=version,
             created_at=self._clock(),
@@ -94,10 +89,8 @@ class Sessions:
     async def learn(self, server: Server, session: Session) -> None:
         """Bind a new session.
 
-        Raises: UpstreamBroken if the id cannot be used, StoreConflict if it is bound already; StoreUnavailable.
+        Raises: StoreConflict if the id is bound already; StoreUnavailable.
         """
-        if not _is_usable(session.id):
-            raise UpstreamBroken(detail="the session id of the upstream is too long or not visible ASCII")
         self._remember(server, session, await self._write(server, session, ABSENT))
 
     async def forget(self, server: Server, session: Session) -> None:
@@ -115,7 +108,7 @@ class Sessions:
 
     async def _load(self, server: Server, session_id: str) -> _Cached:
         self._cache.pop((server.name, session_id), None)
-        if not _is_usable(session_id):
+        if not is_usable(session_id):
             raise UnknownSession(detail="no session has such an id")
         look_up = _LookUp((server.name, session_id))
         self._look_ups.add(look_up)
@@ -155,7 +148,6 @@ class Sessions:
         now = self._clock()
         life = self._life(server, session)
         cached = _Cached(session, version, server.affinity.idle_timeout_s, now, now + life)
-        self._openers.add(server.name)
         self._cache[server.name, session.id] = cached
         self._cache.move_to_end((server.name, session.id))
         if len(self._cache) > _CACHE_LIMIT:
@@ -171,6 +163,6 @@ class Sessions:
         return keys.session_key(self._keyring.digest, server.name, session_id)
 
 
-def _is_usable(session_id: str) -> bool:
+def is_usable(session_id: str) -> bool:
     """Whether the id is visible ASCII of a sane length (MCP 2025-11-25, session management)."""
     return 0 < len(session_id) <= MAX_ID_LENGTH and all("!" <= char <= "~" for char in session_id)

@@ -22,7 +22,7 @@ class Balanced:
         self._balancer = Balancer(self.health, lambda replica: self.load[replica.url])
 
     def order(self, bound_to: str | None = None) -> list[Replica]:
-        return list(self._balancer.candidates(self.server, bound_to))
+        return list(self._balancer.candidates(self.server, bound_to, holder="bot"))
 
     def fails(self, *replicas: Replica) -> None:
         for replica in replicas:

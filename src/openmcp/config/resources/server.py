@@ -122,11 +122,12 @@ class Upstream(Fields):
 class Affinity(Fields):
     """How a session finds the replica that opened it."""
 
-    mode: Literal["stored"] = "stored"
-    """`stored`: the binding is kept in the state store; works with any server."""
+    mode: Literal["stored", "sealed", "hash", "none"] = "stored"
+    """`stored`: the binding is kept in the state store. `sealed`: the session id itself says all, no store is asked.
+    `hash`: as `sealed`, and new sessions go where the agent's identity points. `none`: as `sealed`, any replica."""
 
     idle_timeout: Duration = "30m"
-    """A session that is not used for this long ends."""
+    """A session that is not used for this long ends (`stored` only; the server's own timeout holds in any case)."""
 
     max_age: Duration = "24h"
     """A session ends after this time in any case."""
