@@ -7,10 +7,11 @@ from openmcp.audit.sinks.file import FileSink
 from openmcp.audit.sinks.stdout import StdoutSink
 from openmcp.audit.writer import Writer
 from openmcp.config.snapshot import AuditSettings, FileSinkSettings, StdoutSinkSettings
+from openmcp.state.signing import Signer
 
 
-def make_writer(settings: AuditSettings, *, name: str) -> Writer:
-    """Return the writer, not yet started; `name` is unique for ever: node, boot and worker."""
+def make_writer(settings: AuditSettings, *, name: str, signer: Signer | None = None) -> Writer:
+    """Return the writer, not yet started; `name` is unique for ever: node, boot and worker. `signer` signs it."""
     # It names files and stands in every line; a host may be called anything.
     name = re.sub(r"[^A-Za-z0-9._-]", "_", name)[-200:]
     return Writer(
@@ -18,6 +19,7 @@ def make_writer(settings: AuditSettings, *, name: str) -> Writer:
         [_sink(sink, name) for sink in settings.sinks],
         on_failure=settings.on_failure,
         durability=settings.durability,
+        signer=signer,
     )
 
 

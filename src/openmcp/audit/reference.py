@@ -19,7 +19,9 @@ begins when the old one has reached its size, and on SIGHUP. Readers order lines
 **Integrity.** `seq` has no gaps within a writer, also across its files. `prev` is the SHA-256 of the line before,
 without its newline, so that an altered, missing, added or moved line shows at the next one. A `checkpoint` follows at
 latest 1,000 lines or 60 s after the last one; a file ends with one. A file without it ended uncleanly (the process
-was killed), which is not the same as broken. Checkpoints are not signed yet.
+was killed), which is not the same as broken. A checkpoint is signed (Ed25519) with the first of `keys.signing`: `sig`
+is its last member, and was made over `openmcp audit checkpoint v1`, a newline, and the line without that member. The
+public keys stand in `<dataDir>/keys/signing.pub`; whoever verifies should have them from there, not from the log.
 
 **One exchange** is a request of an agent and all that came back: the `message` that was asked (`agent→gateway`), the
 `decision`, each `message` that came from the server, and a last line of type `exchange` with timing and outcome. What

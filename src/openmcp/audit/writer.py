@@ -21,6 +21,7 @@ from openmcp.audit.record import Line, encode
 from openmcp.audit.sinks.base import AuditSink, SinkFailed
 from openmcp.config.snapshot import Durability, OnFailure
 from openmcp.errors import AuditUnavailable
+from openmcp.state.signing import Signer
 
 _log = logging.getLogger(__name__)
 
@@ -102,15 +103,16 @@ class Writer:
         durability: Durability = Durability.ASYNC,
         limits: Limits | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
+        signer: Signer | None = None,
     ) -> None:
-        """`name` is unique for ever: node, boot and worker."""
+        """`name` is unique for ever: node, boot and worker. Without `signer` checkpoints only count."""
         self.name = name
         self.on_failure = on_failure
         self.durability = durability
         self._sinks = tuple(sinks)
         self._limits = limits or Limits()
         self._clock_ns = clock_ns
-        self._chain = Chain(name)
+        self._chain = Chain(name, signer)
         self._queue: deque[Entry] = deque()
         # Each counter has one thread that writes it: the loop counts what it puts, the thread what it is done with.
         self._put_lines = self._put_bytes = self._lost = 0

@@ -27,7 +27,6 @@ FIELDS: dict[str, str] = {
     "GatewayConfig spec.admin.tls": _TLS,
     "GatewayConfig spec.console": "the console comes later",
     "GatewayConfig spec.config.namespaces": _KUBERNETES,
-    "GatewayConfig spec.keys.signing": "signed checkpoints and assertions come later",
     "GatewayConfig spec.audit.redact": _CONTENT,
     "GatewayConfig spec.audit.sinks[].otlp": "write to `file` or `stdout` and let a collector read it",
     "GatewayConfig spec.audit.sinks[].http": "write to `file` or `stdout` and let a collector read it",

@@ -6,6 +6,10 @@ Called while resources are compiled. Values are never part of a fault's text.
 from collections.abc import Mapping
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
 from openmcp.config.documents import Placed
 from openmcp.config.resources.base import Document, SecretRef
 from openmcp.config.stamps import Stamp, stamp
@@ -60,6 +64,17 @@ class Secrets:
         if len(value) > MAX_BYTES:
             raise ValueError(f"the file `{path}` is longer than {MAX_BYTES} bytes: that is no secret")
         return value
+
+
+def ed25519_seed(pem: bytes) -> bytes:
+    """Return the 32 bytes of a private key in PEM (PKCS#8). Raises: ValueError for anything but an Ed25519 key."""
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("this is no private key in PEM without a passphrase") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("the key is not an Ed25519 key: make one with `openssl genpkey -algorithm ed25519`")
+    return key.private_bytes_raw()
 
 
 def without_newline(value: bytes) -> bytes:

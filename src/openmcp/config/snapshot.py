@@ -108,6 +108,9 @@ class KeySettings:
     sealing: tuple[bytes, ...] = field(default=(), repr=False)
     """The first seals, all open. Empty = not configured."""
 
+    signing: tuple[bytes, ...] = field(default=(), repr=False)
+    """Seeds of Ed25519 keys; the first signs. Empty = not configured."""
+
     hashing: bytes | None = field(default=None, repr=False)
     """`None` = not configured."""
 

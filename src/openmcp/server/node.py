@@ -34,7 +34,8 @@ from openmcp.server.traffic import OnRefusal
 from openmcp.server.worker import Worker
 from openmcp.server.worker import run as run_loop
 from openmcp.state.opening import make_store
-from openmcp.state.sealing import Keyring, load_or_make
+from openmcp.state.sealing import Keyring, load_or_make, publish
+from openmcp.state.signing import Signer
 from openmcp.state.store import Store
 from openmcp.telemetry import logs
 from openmcp.telemetry.metrics import Metrics
@@ -92,7 +93,8 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
         store = _store(settings.state, settings)
         await store.open()
         parts.push_async_callback(store.close)
-        writer = make_writer(settings.audit, name=f"{socket.gethostname()}-{secrets.token_hex(4)}-0")
+        signer = _signer(settings)
+        writer = make_writer(settings.audit, name=f"{socket.gethostname()}-{secrets.token_hex(4)}-0", signer=signer)
         writer.start()
         parts.push_async_callback(asyncio.to_thread, writer.stop)
         metrics = Metrics()
@@ -261,6 +263,14 @@ def _keyring(settings: GatewaySettings) -> Keyring:
     sealing = settings.keys.sealing or (load_or_make(folder / "sealing"),)
     hashing = settings.keys.hashing or load_or_make(folder / "hashing")
     return Keyring(sealing=sealing, hashing=hashing)
+
+
+def _signer(settings: GatewaySettings) -> Signer:
+    """Return the keys that sign, as configured or kept; their public halves stand beside them, for whoever verifies."""
+    folder = settings.data_dir / "keys"
+    signer = Signer(settings.keys.signing or (load_or_make(folder / "signing"),))
+    publish(folder / "signing.pub", signer.public_pem())
+    return signer
 
 
 def _store(state: StateSettings, settings: GatewaySettings) -> Store:

@@ -55,6 +55,16 @@ def load_or_make(path: Path) -> bytes:
     return _read(path)
 
 
+def publish(path: Path, content: bytes) -> None:
+    """Write what anybody may read beside the keys, unless it stands there already. Raises: OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.is_file() and path.read_bytes() == content:
+        return
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         key = file.read(KEY_BYTES + 1)

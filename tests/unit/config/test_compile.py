@@ -5,6 +5,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from openmcp.config.identities import ApiKeyIdentity, ApiKeySourceSettings
 from openmcp.config.snapshot import (
@@ -215,3 +218,21 @@ def test_secrets_do_not_show_when_a_snapshot_is_printed(full: Snapshot) -> None:
     (key,) = full.agents[0].identities
     assert isinstance(key, ApiKeyIdentity)
     assert repr(key.digest) not in text
+
+
+def test_a_signing_key_is_pem_or_random_bytes(tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    (tmp_path / "pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (tmp_path / "raw").write_bytes(bytes(range(32)))
+    keys = gateway(tmp_path, "{keys: {signing: [{file: pem}, {file: raw}]}}").keys
+    assert keys.signing == (key.private_bytes_raw(), bytes(range(32)))
+
+
+def test_a_signing_key_of_another_kind_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(
+        X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    path = write(tmp_path, resource("GatewayConfig", "g", "{keys: {signing: [{file: x}]}}"))
+    [(place, text)] = faults(path)
+    assert place == "g.yaml:4:25"
+    assert "Ed25519" in text

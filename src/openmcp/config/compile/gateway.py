@@ -9,7 +9,7 @@ from openmcp.config.inventory import Inventory
 from openmcp.config.resources import GatewayConfigDocument
 from openmcp.config.resources.base import SecretRef
 from openmcp.config.resources.gateway import Audit, Limits, Listener, Sink
-from openmcp.config.secrets import Secrets, without_newline
+from openmcp.config.secrets import Secrets, ed25519_seed, without_newline
 from openmcp.model.server import Bodies
 
 _LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
@@ -74,17 +74,40 @@ def _keys(placed: Placed[GatewayConfigDocument], secrets: Secrets) -> snapshot.K
         _key(placed, ref, secrets, loc=("spec", "keys", "sealing", index))
         for index, ref in enumerate(keys.sealing or ())
     )
+    signing = tuple(
+        _seed(placed, ref, secrets, loc=("spec", "keys", "signing", index))
+        for index, ref in enumerate(keys.signing or ())
+    )
     hashing = None
     if keys.hashing is not None:
         hashing = _key(placed, keys.hashing, secrets, loc=("spec", "keys", "hashing"))
-    return snapshot.KeySettings(sealing, hashing)
+    return snapshot.KeySettings(sealing, signing, hashing)
 
 
 def _key(
     placed: Placed[GatewayConfigDocument], ref: SecretRef, secrets: Secrets, *, loc: tuple[int | str, ...]
 ) -> bytes:
     """32 bytes: the value itself if it is just that long, else the digest of the text."""
+    return _stretched(placed, secrets.read(placed, ref, *loc), secrets, loc=loc)
+
+
+def _seed(
+    placed: Placed[GatewayConfigDocument], ref: SecretRef, secrets: Secrets, *, loc: tuple[int | str, ...]
+) -> bytes:
+    """32 bytes: the private key of a PEM file, or made of random bytes as any other key."""
     value = secrets.read(placed, ref, *loc)
+    if b"-----BEGIN" not in value:
+        return _stretched(placed, value, secrets, loc=loc)
+    try:
+        return ed25519_seed(value)
+    except ValueError as error:
+        secrets.report(placed, str(error), *loc)
+        return bytes(snapshot.KEY_BYTES)
+
+
+def _stretched(
+    placed: Placed[GatewayConfigDocument], value: bytes, secrets: Secrets, *, loc: tuple[int | str, ...]
+) -> bytes:
     if len(value) == snapshot.KEY_BYTES:
         return value
     text = without_newline(value)

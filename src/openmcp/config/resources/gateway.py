@@ -58,13 +58,19 @@ class State(Fields):
 
 
 class Keys(Fields):
-    """The node's secret keys: each at least 32 random bytes, as base64, hex or any other text.
+    """The node's secret keys: each at least 32 random bytes, as base64, hex or any other text; of `signing` also PEM.
 
     What is absent is made under `<dataDir>/keys` at the first start.
     """
 
     sealing: Annotated[Items[SecretRef], Field(min_length=1)] | None = None
     """Keys that seal values handed to agents: the first seals, all of them open."""
+
+    signing: Annotated[Items[SecretRef], Field(min_length=1)] | None = None
+    """Ed25519 keys (PEM, or random bytes): the first signs, the others belong to what was signed before.
+
+    They sign the checkpoints of the audit log. Whoever verifies needs the public key only.
+    """
 
     hashing: SecretRef | None = None
     """Key of the keyed digests that stand for session ids and arguments in records and state."""
