@@ -4,6 +4,7 @@ h11 is the judge: an answer that it does not take is wrong, whoever else would.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -162,6 +163,11 @@ async def eventually(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+def listening(**settings: Any) -> ListenerConfig:
+    """Return the only listener of a worker, on loopback."""
+    return ListenerConfig(**{"name": "public", "host": "127.0.0.1", "port": 0, **settings})
+
+
 @asynccontextmanager
 async def edge(
     handler: Handler,
@@ -169,11 +175,20 @@ async def edge(
     *,
     drain_timeout_s: float = 5.0,
     on_refusal: OnRefusal | None = None,
+    client_cas: Callable[[], bytes] = bytes,
+    on_handshake_failure: Callable[[str, str], None] = lambda listener, reason: None,
     **listener: Any,
 ) -> AsyncIterator[Worker]:
     """Give a worker that serves `handler`; closed at the end."""
-    config = ListenerConfig(**{"name": "public", "host": "127.0.0.1", "port": 0, **listener})
-    worker = Worker([config], limits, handler, drain_timeout_s=drain_timeout_s, on_refusal=on_refusal)
+    worker = Worker(
+        [listening(**listener)],
+        limits,
+        handler,
+        drain_timeout_s=drain_timeout_s,
+        on_refusal=on_refusal,
+        client_cas=client_cas,
+        on_handshake_failure=on_handshake_failure,
+    )
     await worker.start()
     try:
         yield worker
@@ -182,10 +197,14 @@ async def edge(
 
 
 @asynccontextmanager
-async def connected(worker: Worker, *, limit: int = 1 << 16) -> AsyncIterator[Client]:
+async def connected(
+    worker: Worker, *, limit: int = 1 << 16, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Client]:
     """Give a client that is connected to the worker's only listener."""
     (host, port), *_ = worker.addresses.values()
-    reader, writer = await asyncio.open_connection(host, port, limit=limit)
+    reader, writer = await asyncio.open_connection(
+        host, port, limit=limit, ssl=tls, server_hostname="localhost" if tls else None
+    )
     client = Client(reader, writer)
     try:
         yield client

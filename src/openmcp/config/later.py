@@ -4,7 +4,7 @@ One table; `config.documents` looks here before it calls a field or a value unkn
 A line leaves when the thing is built.
 """
 
-_TLS = "this version serves and calls plaintext only; end TLS in front of it"
+_TLS = "this version calls servers in plaintext only"
 _KUBERNETES = "it comes with the Kubernetes source"
 _IDENTITY = "`apiKey` is the only kind of identity so far"
 _CONTENT = "content inspection comes later; use `allow` and `deny` rules"
@@ -23,8 +23,6 @@ KINDS: dict[str, str] = {
 FIELDS: dict[str, str] = {
     "* metadata.namespace": _KUBERNETES,
     "GatewayConfig spec.listeners[].http2": "this version speaks HTTP/1.1",
-    "GatewayConfig spec.listeners[].tls": _TLS,
-    "GatewayConfig spec.admin.tls": _TLS,
     "GatewayConfig spec.console": "the console comes later",
     "GatewayConfig spec.config.namespaces": _KUBERNETES,
     "GatewayConfig spec.audit.redact": _CONTENT,

@@ -4,6 +4,7 @@ Each is one function over the inventory and the compiled snapshot; `warnings` ru
 """
 
 import re
+import time
 from collections.abc import Iterator
 
 from openmcp.config.inventory import Inventory
@@ -16,8 +17,16 @@ _KINDS = ("tools", "prompts", "resources")
 
 def warnings(inventory: Inventory, snapshot: Snapshot) -> list[Fault]:
     """Return everything that deserves a second look."""
-    checks = (_closed_servers, _unreachable_servers, _idle_agents, _unknown_agent_names, _rules)
+    checks = (_certificates, _closed_servers, _unreachable_servers, _idle_agents, _unknown_agent_names, _rules)
     return [warning for check in checks for warning in check(inventory, snapshot)]
+
+
+def _certificates(inventory: Inventory, snapshot: Snapshot) -> Iterator[Fault]:
+    served = [(("listeners", index), listener.tls) for index, listener in enumerate(snapshot.gateway.listeners)]
+    for loc, tls in (*served, (("admin",), snapshot.gateway.admin_tls)):
+        if tls is not None and tls.pair.expires_at <= time.time():
+            text = "a certificate in this file has expired: clients will refuse it"
+            yield inventory.gateways[0].fault(text, "spec", *loc, "tls", "certFile")
 
 
 def _closed_servers(inventory: Inventory, snapshot: Snapshot) -> Iterator[Fault]:

@@ -18,6 +18,9 @@ from openmcp.errors import Fault
 MAX_BYTES = 64 << 10
 """A longer file is no secret but a mistake."""
 
+MAX_PEM_BYTES = 2 << 20
+"""Several times the set of CAs that operating systems bring."""
+
 
 class Secrets:
     """Resolves references; collects what is wrong with them, and which files to watch, as they were when read."""
@@ -44,6 +47,16 @@ class Secrets:
             self.report(placed, "the secret is empty", *loc)
         return value
 
+    def read_pem(self, placed: Placed[Document], path: str, *loc: int | str) -> bytes:
+        """Return the PEM file that is named at `loc`; empty with a fault where it cannot be read."""
+        try:
+            return self._from_file(
+                placed.file.parent / Path(path).expanduser(), max_bytes=MAX_PEM_BYTES, what="certificate or key"
+            )
+        except ValueError as error:
+            self.report(placed, str(error), *loc)
+            return b""
+
     def report(self, placed: Placed[Document], text: str, *loc: int | str) -> None:
         """Collect a fault at the reference at `loc`."""
         self.faults.append(placed.fault(text, *loc))
@@ -54,15 +67,15 @@ class Secrets:
             raise ValueError(f"the environment variable `{name}` is not set")
         return value.encode("utf-8", "surrogateescape")
 
-    def _from_file(self, path: Path) -> bytes:
+    def _from_file(self, path: Path, *, max_bytes: int = MAX_BYTES, what: str = "secret") -> bytes:
         self.files[path] = stamp(path)
         try:
             with path.open("rb") as file:
-                value = file.read(MAX_BYTES + 1)
+                value = file.read(max_bytes + 1)
         except OSError as error:
             raise ValueError(f"the file `{path}` cannot be read: {error.strerror}") from None
-        if len(value) > MAX_BYTES:
-            raise ValueError(f"the file `{path}` is longer than {MAX_BYTES} bytes: that is no secret")
+        if len(value) > max_bytes:
+            raise ValueError(f"the file `{path}` is longer than {max_bytes} bytes: that is no {what}")
         return value
 
 

@@ -14,6 +14,7 @@ from openmcp.config.values import Address, Network
 from openmcp.model.agent import Trust
 from openmcp.model.decision import Effect
 from openmcp.model.server import Bodies, Server
+from openmcp.model.tls import ServingTls
 
 KEY_BYTES = 32
 
@@ -34,6 +35,8 @@ class Listener:
     """Lower case, beside the listener's own."""
 
     trusted_peers: tuple[Network, ...] = ()
+    tls: ServingTls | None = None
+    """`None` = plaintext."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,8 @@ class GatewaySettings:
     audit: AuditSettings
     limits: Limits
     is_default_allow: bool
+    admin_tls: ServingTls | None = None
+    """`None` = plaintext."""
 
 
 @dataclass(frozen=True, slots=True)

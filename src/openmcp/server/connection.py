@@ -341,7 +341,9 @@ class Connection(asyncio.Protocol):
         self._held = b""
         self._traffic.wheel.arm(self, self._traffic.linger_ticks)
         self._transport.resume_reading()
-        self._transport.write_eof()
+        # TLS has no half that ends alone: there the client, who has its whole answer, is the one to leave.
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
 
 
 _timed: type[Timed] = Connection

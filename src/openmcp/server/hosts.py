@@ -23,14 +23,22 @@ _REMEMBERED = 64
 class HostGuard:
     """Refuses requests that were meant for somebody else, or come from a foreign page."""
 
-    def __init__(self, public_url: str, allowed_hosts: Sequence[str] = (), allowed_origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        public_url: str,
+        allowed_hosts: Sequence[str] = (),
+        allowed_origins: Sequence[str] = (),
+        *,
+        is_tls: bool = False,
+    ) -> None:
         """`allowed_hosts` entries hold `host` (any port) or `host:port`; none = the public URL's host and loopback."""
         public = urlsplit(public_url)
         if not allowed_hosts:
             allowed_hosts = (*LOOPBACK_HOSTS, *((_bracketed(public.hostname),) if public.hostname else ()))
         self._allowed = frozenset(_split_authority(entry) for entry in allowed_hosts)
         self._origins = frozenset(_normal_origin(origin) for origin in allowed_origins)
-        self._schemes = {"http", public.scheme} if public.scheme else {"http"}
+        own_scheme = "https" if is_tls else "http"
+        self._schemes = {own_scheme, public.scheme} if public.scheme else {own_scheme}
         self._public_origin = _normal_origin(f"{public.scheme}://{public.netloc}") if public.netloc else ""
         self._known_hosts: set[str] = set()
 

@@ -6,16 +6,22 @@ answers; it must not know what a request means.
 
 import asyncio
 import ipaddress
+import logging
 import socket
-from collections.abc import Sequence
+import ssl
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from openmcp.model.http import Peer
+from openmcp.model.tls import ServingTls
+from openmcp.server import tls
 from openmcp.server.connection import Connection
 from openmcp.server.hosts import HostGuard
 from openmcp.server.http1 import Source
 from openmcp.server.traffic import Traffic
+
+_log = logging.getLogger(__name__)
 
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -44,18 +50,38 @@ class ListenerConfig:
     trusted_peers: Sequence[str] = ()
     """Networks in CIDR form whose identity headers are believed."""
 
+    tls: ServingTls | None = None
+    """`None` = plaintext."""
+
 
 class Listener:
     """Accepts connections and tells them where they came in."""
 
-    def __init__(self, config: ListenerConfig, traffic: Traffic) -> None:
-        """Raises: ValueError: a trusted peer is not a network."""
+    def __init__(
+        self,
+        config: ListenerConfig,
+        traffic: Traffic,
+        *,
+        client_cas: Callable[[], bytes] = bytes,
+        on_handshake_failure: Callable[[str, str], None] = lambda listener, reason: None,
+    ) -> None:
+        """`client_cas`: PEM of the CAs that client certificates may come from; asked for each new context.
+
+        Raises: ValueError: a trusted peer is not a network.
+        """
         self._config = config
         self._traffic = traffic
-        self._guard = HostGuard(config.public_url, config.allowed_hosts, config.allowed_origins)
+        self._tls = config.tls
+        self._client_cas = client_cas
+        self._on_handshake_failure = on_handshake_failure
+        self._guard = HostGuard(
+            config.public_url, config.allowed_hosts, config.allowed_origins, is_tls=config.tls is not None
+        )
         self._public_url = config.public_url.rstrip("/")
         self._trusted: tuple[_Network, ...] = tuple(map(ipaddress.ip_network, config.trusted_peers))
+        self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
+        self._turning = asyncio.Lock()
         self._address = (config.host, config.port)
 
     @property
@@ -71,35 +97,86 @@ class Listener:
     async def open(self) -> None:
         """Accept from now on.
 
-        Raises: OSError: an address cannot be bound.
+        Raises: OSError: an address cannot be bound; ssl.SSLError: the certificate cannot be used.
         """
         loop = asyncio.get_running_loop()
         port = self._config.port
         found = await loop.getaddrinfo(self._config.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, bound in dict.fromkeys(found):
             listening = _bind(family, str(bound[0]), port)
-            if not self._servers:
+            if not self._sockets:
                 self._address = listening.getsockname()[:2]
                 # A name with several addresses has one port at all of them.
                 port = self._address[1]
-            self._servers.append(
-                await loop.create_server(
-                    lambda: Connection(self._traffic, self.identify, loop), sock=listening, backlog=_BACKLOG
-                )
-            )
+            self._sockets.append(listening)
+        self._servers = await self._serve(self._context(self._tls))
+
+    async def turn(self, serving: ServingTls | None) -> bool:
+        """Serve new connections with another certificate, key, or set of client CAs; those that are there stay.
+
+        Returns whether that was possible; if not, all is as before. A listener does not turn from TLS to
+        plaintext or back: that would be another address to its clients.
+        """
+        if serving is None or self._tls is None:
+            return serving is self._tls
+        async with self._turning:
+            try:
+                # A second server on the same socket, before the first one stops: no connection finds nobody.
+                servers = await self._serve(self._context(serving))
+            except (OSError, ValueError):
+                _log.exception("tls-not-turned", extra={"listener": self.name})
+                return False
+            former, self._servers, self._tls = self._servers, servers, serving
+            for server in former:
+                server.close()
+        return True
+
+    async def trust_again(self) -> bool:
+        """Ask once more which client CAs count; see `turn`."""
+        return await self.turn(self._tls)
 
     def close(self) -> None:
         """Accept no more; connections that are there stay."""
         for server in self._servers:
             server.close()
         self._servers.clear()
+        for listening in self._sockets:
+            listening.close()
+        self._sockets.clear()
+
+    async def _serve(self, context: ssl.SSLContext | None) -> list[asyncio.Server]:
+        loop, limits = asyncio.get_running_loop(), self._traffic.limits
+        return [
+            await loop.create_server(
+                lambda: Connection(self._traffic, self.identify, loop),
+                sock=listening.dup(),
+                backlog=_BACKLOG,
+                ssl=context,
+                # Without TLS, neither may be given.
+                ssl_handshake_timeout=limits.headers_timeout_s if context is not None else None,
+                ssl_shutdown_timeout=limits.linger_timeout_s if context is not None else None,
+            )
+            for listening in self._sockets
+        ]
+
+    def _context(self, serving: ServingTls | None) -> ssl.SSLContext | None:
+        if serving is None:
+            return None
+        return tls.serving_context(
+            serving,
+            protocols=[tls.H1],
+            client_cas=self._client_cas(),
+            on_failure=lambda reason: self._on_handshake_failure(self.name, reason),
+        )
 
     def identify(self, transport: asyncio.Transport) -> Source:
         """Return what a connection adds to its requests."""
         name: tuple[str, int] | None = transport.get_extra_info("peername")
         # Without the zone of a link-local address.
         address, port = (name[0].partition("%")[0], name[1]) if name else ("", 0)
-        peer = Peer(address, port, self._is_trusted(address))
+        connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        certificate, chain = tls.presented(connection) if connection is not None else (None, ())
+        peer = Peer(address, port, self._is_trusted(address), certificate, chain)
         return Source(peer, self._config.name, self._public_url, self._guard.check)
 
     def _is_trusted(self, address: str) -> bool:

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -26,6 +27,7 @@ from openmcp.config.source import ConfigSource
 from openmcp.config.sources.file import FileSource
 from openmcp.errors import Fault, Misconfigured, OpenMCPError
 from openmcp.model.http import Peer
+from openmcp.model.tls import KeyPair, ServingTls
 from openmcp.runtime import Runtime
 from openmcp.server.admin import Admin
 from openmcp.server.limits import ListenerLimits
@@ -48,6 +50,9 @@ _SOURCE = "file"
 _YOUNG_OBJECTS = 10_000
 """New objects that start a garbage collection. An exchange leaves no cycles behind, so a collection finds nothing and
 walks over what is under way: with 500 exchanges at once, Python's own 700 cost each of them 2 µs."""
+
+_ADMIN = "_admin"
+"""Label of the listener for probes and scrapers."""
 
 _FOLLOW_AGAIN_S = 1.0
 _STORE_EVERY_S = 2.0
@@ -108,10 +113,13 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
             drain_timeout_s=settings.limits.drain_timeout_s,
             on_hangup=writer.reopen,
             on_refusal=_witness(runtime.recorder, metrics),
+            on_handshake_failure=metrics.handshake_failed,
         )
         node = Node(runtime, worker, writer, store=store, metrics=metrics)
         node.warn(loaded)
-        node.admin = Admin(settings.admin.host, settings.admin.port, metrics.registry, node.readiness)
+        node.admin = Admin(
+            settings.admin.host, settings.admin.port, metrics.registry, node.readiness, tls=settings.admin_tls
+        )
         node.admin.start()
         parts.callback(node.admin.stop)
         await worker.start()
@@ -138,6 +146,7 @@ class Node:
         metrics.config_loaded(_SOURCE, is_ok=True)
         metrics.ask_sessions(runtime.sessions.count)
         metrics.ask_upstreams(runtime.replicas_up)
+        metrics.ask_certificates(self.certificates_left_s)
         self.generation = 1
         """How many configurations were in force so far."""
 
@@ -169,12 +178,18 @@ class Node:
             details["storeFault"] = self._store_fault
         return self.worker.is_ready and not faults and not self._store_fault, details
 
+    def certificates_left_s(self) -> Mapping[str, float]:
+        """How long each listener's certificate is still valid, in seconds. May be called from any thread."""
+        settings, now = self.runtime.snapshot.gateway, time.time()
+        served = {listener.name: listener.tls for listener in settings.listeners} | {_ADMIN: settings.admin_tls}
+        return {name: tls.pair.expires_at - now for name, tls in served.items() if tls is not None}
+
     async def follow(self, source: ConfigSource) -> None:
         """Put every valid change of the configuration in force; a faulty one changes nothing. Never ends by itself."""
         while True:
             try:
                 async for outcome in source.changes():
-                    self._consider(outcome)
+                    await self._consider(outcome)
             except Exception as fault:
                 # Whatever it was, later changes must count: among them may be the withdrawal of somebody's access.
                 self._fault = f"the configuration cannot be followed: {fault!r}"
@@ -189,14 +204,14 @@ class Node:
             self._store_fault = "" if health.is_ok else health.detail or "no answer"
             await asyncio.sleep(_STORE_EVERY_S)
 
-    def _consider(self, outcome: Loaded | Misconfigured) -> None:
+    async def _consider(self, outcome: Loaded | Misconfigured) -> None:
         if isinstance(outcome, Misconfigured):
             self._fault = str(outcome)
             self._metrics.config_loaded(_SOURCE, is_ok=False)
             log.error("configuration-refused", extra={"faults": [str(fault) for fault in outcome.faults]})
             return
         self._fault = ""
-        self._take(outcome.snapshot)
+        await self._take(outcome.snapshot)
         self.generation += 1
         self.warn(outcome)
 
@@ -206,7 +221,7 @@ class Node:
         for warning in loaded.warnings:
             log.warning("configuration-warning", extra={"place": warning.place, "why": warning.text})
 
-    def _take(self, snapshot: Snapshot) -> None:
+    async def _take(self, snapshot: Snapshot) -> None:
         is_larger = _largest_request(snapshot) > self._request_bytes
         if is_larger or _of_the_process(snapshot.gateway) != self._started_with:
             self._fault = (
@@ -214,6 +229,9 @@ class Node:
             )
             log.warning("restart-needed", extra={"why": self._fault})
         self.runtime.swap(snapshot)
+        if not await self.worker.turn([_listener(listener) for listener in snapshot.gateway.listeners]):
+            self._fault = "a new certificate could not be put in force: the former one still serves (see the log)"
+        self.admin.turn(snapshot.gateway.admin_tls)
         self._metrics.config_loaded(_SOURCE, is_ok=True)
         log.info("configuration-loaded", extra={"revision": snapshot.revision})
 
@@ -231,7 +249,19 @@ def _witness(recorder: Recorder, metrics: Metrics) -> OnRefusal:
 def _of_the_process(settings: GatewaySettings) -> GatewaySettings:
     """Return the settings without those that a swap puts in force."""
     still = replace(settings.limits, json_depth=0, streams_per_principal=0)
-    return replace(settings, name="", limits=still, is_default_allow=False)
+    listeners = tuple(replace(listener, tls=listener.tls and _ANY_TLS) for listener in settings.listeners)
+    return replace(
+        settings,
+        name="",
+        limits=still,
+        is_default_allow=False,
+        listeners=listeners,
+        admin_tls=settings.admin_tls and _ANY_TLS,
+    )
+
+
+_ANY_TLS = ServingTls(KeyPair(b"", b"", 0.0))
+"""Stands for whatever TLS an address speaks: that may change under way, but not whether it does."""
 
 
 def _make_private(folder: Path) -> None:
@@ -286,6 +316,7 @@ def _listener(listener: Listener) -> ListenerConfig:
         allowed_hosts=sorted(listener.allowed_hosts),
         allowed_origins=sorted(listener.allowed_origins),
         trusted_peers=[str(network) for network in listener.trusted_peers],
+        tls=listener.tls,
     )
 
 

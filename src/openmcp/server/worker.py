@@ -35,9 +35,15 @@ class Worker:
         drain_timeout_s: float,
         on_hangup: Callable[[], None] | None = None,
         on_refusal: OnRefusal | None = None,
+        client_cas: Callable[[], bytes] = bytes,
+        on_handshake_failure: Callable[[str, str], None] = lambda listener, reason: None,
     ) -> None:
+        """`client_cas`: PEM of the CAs that client certificates may come from; `trust_again` when it changes."""
         self._traffic = Traffic(limits, handler, on_refusal)
-        self._listeners = [Listener(config, self._traffic) for config in listeners]
+        self._listeners = [
+            Listener(config, self._traffic, client_cas=client_cas, on_handshake_failure=on_handshake_failure)
+            for config in listeners
+        ]
         self._drain_timeout_s = drain_timeout_s
         self._on_hangup = on_hangup
         self._is_serving = False
@@ -65,7 +71,7 @@ class Worker:
     async def start(self) -> None:
         """Accept from now on.
 
-        Raises: OSError: an address cannot be bound; then none is.
+        Raises: OSError: an address cannot be bound, or a certificate not be used; then none is.
         """
         self._traffic.wheel.start()
         try:
@@ -75,6 +81,16 @@ class Worker:
             await self.close()
             raise
         self._is_serving = True
+
+    async def turn(self, listeners: Sequence[ListenerConfig]) -> bool:
+        """Put new certificates and keys in force, for connections to come; returns whether all could be used."""
+        tls = {config.name: config.tls for config in listeners}
+        turned = [await known.turn(tls.get(known.name)) for known in self._listeners if known.name in tls]
+        return all(turned)
+
+    async def trust_again(self) -> bool:
+        """Ask once more which client CAs count, for connections to come; returns whether they could be used."""
+        return all([await listener.trust_again() for listener in self._listeners])
 
     async def drain(self) -> None:
         """Take nothing new, let what is under way end, and end what has not ended in time."""

@@ -103,6 +103,20 @@ CONFIG_RELOADS: Final = Metric(
 CONFIG_GENERATION: Final = Metric(
     "openmcp_config_generation", "gauge", (), "How many configurations have been in force since the start."
 )
+CERTIFICATE_EXPIRY: Final = Metric(
+    "openmcp_certificate_expiry_seconds",
+    "gauge",
+    ("listener",),
+    "Time until the listener's certificate, or one that it sends along, expires; negative = it has. `_admin` = the "
+    "listener for probes and scrapers.",
+)
+HANDSHAKE_FAILURES: Final = Metric(
+    "openmcp_tls_handshake_failures_total",
+    "counter",
+    ("listener", "reason"),
+    "TLS handshakes that failed. `reason`: `certificate` for a client certificate that is missing or from no CA that "
+    "counts, else `protocol`.",
+)
 STORE_OPERATION: Final = Metric(
     "openmcp_store_operation_seconds",
     "histogram",
@@ -129,6 +143,8 @@ CATALOGUE: Final = (
     UPSTREAM_UP,
     CONFIG_RELOADS,
     CONFIG_GENERATION,
+    CERTIFICATE_EXPIRY,
+    HANDSHAKE_FAILURES,
     STORE_OPERATION,
     BUILD_INFO,
 )

@@ -125,6 +125,10 @@ class Metrics:
         """The edge itself has refused something."""
         self._counters[catalogue.EDGE_REFUSALS.name].add((listener, kind))
 
+    def handshake_failed(self, listener: str, reason: str) -> None:
+        """A TLS connection did not come about."""
+        self._counters[catalogue.HANDSHAKE_FAILURES.name].add((listener, reason))
+
     def stream_opened(self, server: str) -> None:
         """An event stream to an agent is open."""
         self._counters[catalogue.OPEN_STREAMS.name].add((server,))
@@ -152,6 +156,10 @@ class Metrics:
     def ask_upstreams(self, probe: Callable[[], Mapping[tuple[str, str], bool]]) -> None:
         """Learn from `probe` which replicas take new work, by (server, replica)."""
         self._probes[catalogue.UPSTREAM_UP.name] = lambda: {labels: float(is_up) for labels, is_up in probe().items()}
+
+    def ask_certificates(self, probe: Callable[[], Mapping[str, float]]) -> None:
+        """Learn from `probe` how many seconds each listener's certificate is still valid."""
+        self._probes[catalogue.CERTIFICATE_EXPIRY.name] = lambda: {(name,): left for name, left in probe().items()}
 
     def ask_audit(self, depth: Callable[[], int], counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Learn from the audit writer how many lines wait, and what came of the others by (sink, result)."""

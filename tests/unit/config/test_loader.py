@@ -64,7 +64,7 @@ def test_faults_of_all_files_are_reported_together_in_order(tmp_path: Path) -> N
 def test_twelve_different_faults_are_twelve_lines_with_their_places(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        resource("GatewayConfig", "g", "{limits: {bodyTimeout: 30, requestByte: 1MiB}, listeners: [{tls: {}}]}"),
+        resource("GatewayConfig", "g", "{limits: {bodyTimeout: 30, requestByte: 1MiB}, listeners: [{hue: {}}]}"),
         resource("MCPServer", "a", "{path: /x/../y, upstream: {replicas: ['http://h/']}, pinning: {mode: warn}}"),
         resource("MCPServer", "b", "{upstream: {replicas: ['http://h/'], host: , balance: fastest}}"),
         f"{HEAD}kind: Polic\n",

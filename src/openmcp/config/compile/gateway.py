@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from openmcp.config import snapshot, values
+from openmcp.config.compile.tls import serving_tls
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
 from openmcp.config.resources import GatewayConfigDocument
@@ -11,6 +12,7 @@ from openmcp.config.resources.base import SecretRef
 from openmcp.config.resources.gateway import Audit, Limits, Listener, Sink
 from openmcp.config.secrets import Secrets, ed25519_seed, without_newline
 from openmcp.model.server import Bodies
+from openmcp.model.tls import ServingTls
 
 _LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
 
@@ -22,7 +24,9 @@ def compile_gateway(inventory: Inventory, secrets: Secrets) -> snapshot.GatewayS
     data_dir = _under(inventory.base, spec.data_dir)
     return snapshot.GatewaySettings(
         name=document.metadata.name,
-        listeners=tuple(_listener(listener) for listener in spec.listeners),
+        listeners=tuple(
+            _listener(listener, _tls(inventory, secrets, index)) for index, listener in enumerate(spec.listeners)
+        ),
         admin=values.address(spec.admin.address),
         data_dir=data_dir,
         workers=1,
@@ -31,6 +35,7 @@ def compile_gateway(inventory: Inventory, secrets: Secrets) -> snapshot.GatewayS
         audit=_audit(spec.audit, inventory.base, data_dir=data_dir),
         limits=_limits(spec.limits),
         is_default_allow=spec.policy.default == "allow",
+        admin_tls=_admin_tls(inventory, secrets),
     )
 
 
@@ -38,7 +43,21 @@ def _under(base: Path, path: str) -> Path:
     return (base / Path(path).expanduser()).absolute()
 
 
-def _listener(listener: Listener) -> snapshot.Listener:
+def _tls(inventory: Inventory, secrets: Secrets, index: int) -> ServingTls | None:
+    settings = inventory.gateway.spec.listeners[index].tls
+    if settings is None:
+        return None
+    return serving_tls(inventory.gateways[0], settings, secrets, "spec", "listeners", index, "tls")
+
+
+def _admin_tls(inventory: Inventory, secrets: Secrets) -> ServingTls | None:
+    settings = inventory.gateway.spec.admin.tls
+    if settings is None:
+        return None
+    return serving_tls(inventory.gateways[0], settings, secrets, "spec", "admin", "tls")
+
+
+def _listener(listener: Listener, tls: ServingTls | None) -> snapshot.Listener:
     address = values.address(listener.address)
     public_url = listener.public_url.rstrip("/") if listener.public_url else ""
     allowed_hosts = frozenset(values.host_name(host) for host in listener.allowed_hosts)
@@ -49,6 +68,7 @@ def _listener(listener: Listener) -> snapshot.Listener:
         allowed_hosts=allowed_hosts or frozenset(_default_hosts(address, public_url)),
         allowed_origins=frozenset(values.origin(origin) for origin in listener.allowed_origins),
         trusted_peers=tuple(values.network(peer) for peer in listener.trusted_peers),
+        tls=tls,
     )
 
 

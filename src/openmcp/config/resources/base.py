@@ -113,6 +113,9 @@ class Document(Fields):
     """What the resource is called."""
 
 
+FilePath = Annotated[str, StringConstraints(min_length=1)]
+
+
 class SecretRef(Fields):
     """Where a secret value is read from when the configuration is loaded. Exactly one of the two."""
 
@@ -134,3 +137,13 @@ class MatchLabels(Fields):
 
     match_labels: Annotated[dict[Label, Text], Field(min_length=1)]
     """Labels that all have to be there with these values."""
+
+
+class KeyPairFiles(Fields):
+    """A certificate and its key. Both files are watched: new ones count for new connections, at once."""
+
+    cert_file: FilePath
+    """PEM file: the certificate first, then its intermediates; counted from the file that names it."""
+
+    key_file: FilePath
+    """PEM file of the certificate's key, unencrypted."""

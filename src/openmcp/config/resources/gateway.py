@@ -4,11 +4,28 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
-from openmcp.config.resources.base import Document, Fields, Items, Metadata, SecretRef
+from openmcp.config.resources.base import Document, Fields, Items, KeyPairFiles, Metadata, SecretRef
 from openmcp.config.values import AddressText, BaseUrl, Duration, HostName, NetworkText, Origin, Size, StateUrl
 
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
+
+
+class Tls(KeyPairFiles):
+    """TLS of an address that the gateway serves."""
+
+    min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    """Oldest version that is spoken. 1.2 is what every maintained client speaks; older ones are broken."""
+
+
+class ListenerTls(Tls):
+    """TLS of a listener. Changes count for new connections; those that are there go on as they are."""
+
+    client_auth: Literal["none", "optional", "required"] = "none"
+    """Whether clients are asked for a certificate: `optional` takes those who have none, too.
+
+    Which CAs count is said by the identity sources, and each of them verifies again.
+    """
 
 
 class Listener(Fields):
@@ -32,12 +49,18 @@ class Listener(Fields):
     trusted_peers: Items[NetworkText] = ()
     """Networks whose identity headers are believed. Default: nobody's."""
 
+    tls: ListenerTls | None = None
+    """Certificate and key. Absent: plaintext."""
+
 
 class Admin(Fields):
     """The listener for probes and scrapers: `/livez`, `/readyz`, `/metrics`, nothing else."""
 
     address: AddressText = "127.0.0.1:9090"
     """`HOST:PORT` to listen on. Apart from the agents' listener, so that no agent reaches it."""
+
+    tls: Tls | None = None
+    """Certificate and key. Absent: plaintext, as probes mostly want it."""
 
 
 class ConfigLocation(Fields):
