@@ -108,6 +108,8 @@ def test_every_metric_is_fed_by_a_method() -> None:
     metrics.decided("p", "r", effect="allow")
     metrics.authenticated("corp", "ok")
     metrics.turned_away("public", "malformed")
+    metrics.handshake_failed("public", "certificate")
+    metrics.ask_certificates(lambda: {"public": 86_400.0})
     metrics.stream_opened("github")
     metrics.stream_closed("github")
     metrics.ask_upstreams(lambda: {("github", "http://a"): False})
