@@ -241,6 +241,14 @@ class Unauthenticated(Refused):
     code = -31001
     sentence = "Authentication is required."
 
+    def __init__(
+        self, *, detail: str = "", headers: Sequence[tuple[str, str]] = (), source: str = "", is_missing: bool = False
+    ) -> None:
+        """`source`: name of the identity source that said no; `is_missing`: nothing was presented. For metrics only."""
+        super().__init__(detail=detail, headers=headers)
+        self.source = source
+        self.is_missing = is_missing
+
 
 class Forbidden(Refused):
     """The agent may use nothing on this server."""

@@ -319,6 +319,11 @@ class Record:
     # ------------------------------------------------------------ for metrics
 
     @property
+    def refusal(self) -> OpenMCPError | None:
+        """What the exchange was refused with."""
+        return self._refusal
+
+    @property
     def outcome(self) -> str:
         """`ok`, `tool-error`, `interrupted`, or the kind of refusal or failure."""
         if self._refusal is not None:

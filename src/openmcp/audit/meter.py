@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from openmcp.audit.exchange import Record
+from openmcp.errors import Unauthenticated
 from openmcp.mcp import methods
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.agent import Agent
@@ -16,7 +17,6 @@ from openmcp.model.decision import Decision, Effect
 from openmcp.model.server import Server
 from openmcp.telemetry.metrics import NO_DECISION, OTHER, Metrics
 
-_FAILED_LOGIN = "unauthenticated"
 _EFFECTS: Final = {effect: effect.label for effect in Effect}
 
 
@@ -58,8 +58,8 @@ class Meter:
         if agent is not None:
             source = agent.principal.source
             metrics.authenticated(source, "ok" if source else "anonymous")
-        elif outcome == _FAILED_LOGIN:
-            metrics.authenticated("", "invalid")
+        elif isinstance(record.refusal, Unauthenticated):
+            metrics.authenticated(record.refusal.source, "missing" if record.refusal.is_missing else "invalid")
 
     def _decided(self, decision: Decision) -> None:
         rule, effect = decision.rule, _EFFECTS[decision.effect]

@@ -56,7 +56,6 @@ VALUES: dict[tuple[str, str], str] = {
     ("GatewayConfig spec.config.source", "kubernetes"): _KUBERNETES,
     ("GatewayConfig spec.audit.bodies", "redacted"): "redaction comes later; choose `metadata` or `full`",
     ("MCPServer spec.audit.bodies", "redacted"): "redaction comes later; choose `metadata` or `full`",
-    ("MCPServer spec.authentication.consistency", "strict"): "use `first`",
     ("Policy spec.rules[].effect", "require-approval"): _APPROVAL,
 }
 

@@ -21,12 +21,13 @@ class SourceFactory(Protocol):
 
 def identity_chain(sources: Iterable[SourceSpec], agents: Sequence[AgentSpec], *, lasting: Lasting) -> IdentityChain:
     """Return the chain of all sources; each is loaded by its method's name from the plugin table."""
-    return IdentityChain((_made(source, agents, lasting) for source in sources), agents_by_principal(agents))
+    made = [_made(source, agents, lasting) for source in sources]
+    return IdentityChain(made, agents_by_principal(agents), failures=lasting.failures, clock=lasting.clock)
 
 
-def agents_by_principal(agents: Iterable[AgentSpec]) -> Mapping[str, Agent]:
-    """Return the configured agents under the ids of the principals that they are."""
-    found: dict[str, Agent] = {}
+def agents_by_principal(agents: Iterable[AgentSpec]) -> Mapping[str, Agent | None]:
+    """Return the configured agents under the ids of the principals that they are; `None` where two claim to be it."""
+    found: dict[str, Agent | None] = {}
     for spec in agents:
         agent = Agent(
             name=spec.name,
@@ -36,7 +37,10 @@ def agents_by_principal(agents: Iterable[AgentSpec]) -> Mapping[str, Agent]:
             groups=spec.groups,
             labels=spec.labels,
         )
-        found |= {identity.principal_id: agent for identity in spec.identities}
+        for identity in spec.identities:
+            claimed = found.setdefault(identity.principal_id, agent)
+            if claimed is not agent:
+                found[identity.principal_id] = None
     return found
 
 

@@ -62,6 +62,16 @@ class ApiKeySource:
         """The one header that carries the key."""
         return frozenset({self._header})
 
+    @property
+    def scheme(self) -> str:
+        """A key in `Authorization` is a bearer token."""
+        return "bearer" if self._header == _AUTHORIZATION else ""
+
+    @property
+    def issuer(self) -> None:
+        """Keys are handed out by people."""
+        return None
+
     async def verify(self, request: Request, server: Server) -> Verdict:
         """Return the principal whose key was presented."""
         value = request.headers.get(self._header)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from openmcp.identity.anchors import TrustAnchors
+from openmcp.identity.failures import Failures
 
 
 class Lasting:
@@ -19,6 +20,8 @@ class Lasting:
 
         self.anchors = TrustAnchors()
         """What the listeners let client certificates be issued under."""
+
+        self.failures = Failures(clock)
 
     async def close(self) -> None:
         """End everything that runs beside the exchanges."""

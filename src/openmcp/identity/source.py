@@ -4,9 +4,10 @@ Each source says *not present* (the next one is asked), *verified* (stop), or *i
 (refused at once, never a weaker source). Built-ins and plugins fill the same Protocol.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from openmcp.model.agent import Principal
 from openmcp.model.http import Request
@@ -30,6 +31,15 @@ class Invalid:
 Verdict = Principal | Invalid | Absent
 
 
+@dataclass(frozen=True, slots=True)
+class TokenIssuer:
+    """An OAuth authorization server whose access tokens a source takes."""
+
+    url: str
+    scopes: Sequence[str] = ()
+    """What clients are told to ask for."""
+
+
 class IdentitySource(Protocol):
     """One trusted way to learn who the agent is."""
 
@@ -44,9 +54,27 @@ class IdentitySource(Protocol):
         ...
 
     async def verify(self, request: Request, server: Server) -> Verdict:
-        """Say whether the request carries a credential of this kind, and whose it is."""
+        """Say whether the request carries a credential of this kind, and whose it is.
+
+        Raises: Overloaded if it cannot be verified now.
+        """
         ...
 
     def vouches(self, principal: Principal) -> bool:
         """Whether a principal that this source verified, perhaps under an older configuration, still holds."""
+        ...
+
+
+@runtime_checkable
+class Advertised(Protocol):
+    """A source that a 401 can tell clients of; the others (certificates, mesh headers) are arranged beforehand."""
+
+    @property
+    def scheme(self) -> str:
+        """How its credential is shown in `Authorization`: `bearer` or `basic`; `""` = in a header of its own."""
+        ...
+
+    @property
+    def issuer(self) -> TokenIssuer | None:
+        """Where OAuth clients get its tokens; `None` where that is no OAuth."""
         ...

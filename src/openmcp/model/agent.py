@@ -54,7 +54,14 @@ class Principal:
 
     trust: Trust
     attributes: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Claims that the source's configuration allows, for policies to look at."""
+
+    groups: frozenset[str] = frozenset()
+    """Groups that the credential names; the agent has them beside its configured ones."""
+
     on_behalf_of: str | None = None
+    """The user for whom the agent acts, where the credential says so (RFC 8693); `None` = for itself."""
+
     fingerprint: str = ""
     """Short digest of the credential, for the record; never the credential."""
 

@@ -93,6 +93,8 @@ class Authentication:
 
     sources: tuple[str, ...]
     is_anonymous_allowed: bool = False
+    is_strict: bool = False
+    """Whether every credential that is presented has to verify, and be of the same agent."""
 
 
 @dataclass(frozen=True, slots=True)

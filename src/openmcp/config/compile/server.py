@@ -37,7 +37,11 @@ def compile_server(
         name=placed.name,
         path=server_path(placed.document),
         replicas=tuple(_replica(url) for url in upstream.replicas),
-        authentication=Authentication(tuple(sources), is_anonymous_allowed=authentication.anonymous),
+        authentication=Authentication(
+            tuple(sources),
+            is_anonymous_allowed=authentication.anonymous,
+            is_strict=authentication.consistency == "strict",
+        ),
         hosts=tuple(values.host_name(host) for host in spec.hosts),
         labels=placed.document.metadata.labels,
         upstream_host=upstream.host,

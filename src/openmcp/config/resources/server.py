@@ -142,8 +142,9 @@ class Authentication(Fields):
     anonymous: bool = False
     """Whether an agent without any credential is let in, as `anonymous`. A wrong credential never is."""
 
-    consistency: Literal["first"] = "first"
-    """`first`: the first source that verifies decides."""
+    consistency: Literal["first", "strict"] = "first"
+    """`first`: the first source that verifies decides. `strict`: all sources are asked, every credential that is
+    presented has to verify, and all have to be of one agent."""
 
 
 class ServerPolicy(Fields):
