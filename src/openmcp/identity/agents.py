@@ -22,6 +22,7 @@ class SourceFactory(Protocol):
 def identity_chain(sources: Iterable[SourceSpec], agents: Sequence[AgentSpec], *, lasting: Lasting) -> IdentityChain:
     """Return the chain of all sources; each is loaded by its method's name from the plugin table."""
     made = [_made(source, agents, lasting) for source in sources]
+    lasting.sweep()
     return IdentityChain(made, agents_by_principal(agents), failures=lasting.failures, clock=lasting.clock)
 
 

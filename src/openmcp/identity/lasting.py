@@ -1,14 +1,18 @@
 """What identity sources share, and what outlives a snapshot: the clock, streams, fetched keys.
 
 Made by the runtime and closed with it. Sources are made anew with each snapshot and find
-here what took time to get.
+here what took time to get, and what must not be forgotten: keys, checked tokens, nonces.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Hashable
+from typing import TypeVar
 
 from openmcp.identity.anchors import TrustAnchors
 from openmcp.identity.failures import Failures
+
+T = TypeVar("T")
 
 
 class Lasting:
@@ -22,6 +26,36 @@ class Lasting:
         """What the listeners let client certificates be issued under."""
 
         self.failures = Failures(clock)
+        """Which peers have failed too often for a costly check."""
+
+        self._kept: dict[tuple[type[object], Hashable], object] = {}
+        self._asked: set[tuple[type[object], Hashable]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def kept(self, kind: type[T], key: Hashable, make: Callable[[], T]) -> T:
+        """Return what an earlier snapshot's source has left under this key, else what `make` makes."""
+        place = (kind, key)
+        self._asked.add(place)
+        found = self._kept.get(place)
+        if not isinstance(found, kind):
+            found = self._kept[place] = make()
+        return found
+
+    def sweep(self) -> None:
+        """Forget what no source of the newest snapshot has asked for."""
+        self._kept = {place: value for place, value in self._kept.items() if place in self._asked}
+        self._asked.clear()
+
+    def beside(self, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":
+        """Run something beside the exchanges; it is ended with the runtime."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def close(self) -> None:
         """End everything that runs beside the exchanges."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
