@@ -75,6 +75,15 @@ class Authority:
         certificate = self._sign(subject, self, is_ca=False, san=names, life=life)
         return Made(certificate, subject.private, (self.certificate,) if self.parent else ())
 
+    def server_context(self, made: Made, *, clients: bytes = b"") -> ssl.SSLContext:
+        """A server that presents `made`, and demands a certificate of the CA in `clients` if there is one."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.pair.install(context)
+        if clients:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata=clients.decode())
+        return context
+
     def client_context(self, made: Made | None = None, *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
         """A client that trusts this CA, and presents `made`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -20,7 +20,7 @@ RESERVED_PATHS = ("/.well-known", "/console")
 
 def faults(inventory: Inventory) -> list[Fault]:
     """Return everything that is wrong between the resources."""
-    checks = (_duplicates, _gateways, _listeners, _server_paths, _sources, _agents, _policies)
+    checks = (_duplicates, _gateways, _listeners, _server_paths, _upstreams, _sources, _agents, _policies)
     return [fault for check in checks for fault in check(inventory)]
 
 
@@ -83,6 +83,17 @@ def _server_paths(inventory: Inventory) -> Iterator[Fault]:
                 at = f"`{path or '/'}`" + (f" on host `{host}`" if host else "")
                 yield placed.fault(f"the path {at} belongs to server `{first.name}` at {_where(first)} already", *loc)
                 break
+
+
+def _upstreams(inventory: Inventory) -> Iterator[Fault]:
+    for placed in inventory.servers:
+        upstream = placed.document.spec.upstream
+        if upstream.tls is not None and placed.is_whole and not any(map(_is_tls, upstream.replicas)):
+            yield placed.fault("no replica is called by `https://`, so this says nothing", "spec", "upstream", "tls")
+
+
+def _is_tls(url: str) -> bool:
+    return values.replica_url(url).scheme == "https"
 
 
 def _sources(inventory: Inventory) -> Iterator[Fault]:

@@ -4,7 +4,6 @@ One table; `config.documents` looks here before it calls a field or a value unkn
 A line leaves when the thing is built.
 """
 
-_TLS = "this version calls servers in plaintext only"
 _KUBERNETES = "it comes with the Kubernetes source"
 _IDENTITY = "`apiKey` is the only kind of identity so far"
 _CONTENT = "content inspection comes later; use `allow` and `deny` rules"
@@ -34,7 +33,6 @@ FIELDS: dict[str, str] = {
     "MCPServer spec.upstream.dns": "name the replicas in `replicas`",
     "MCPServer spec.upstream.service": _KUBERNETES,
     "MCPServer spec.upstream.http2": "this version speaks HTTP/1.1",
-    "MCPServer spec.upstream.tls": _TLS,
     "MCPServer spec.upstream.identityHeader": "the upstream is not told who the agent is so far",
     "MCPServer spec.upstream.credentials[].value.secretRef": _KUBERNETES,
     "MCPServer spec.pinning": "pinned definitions come later",

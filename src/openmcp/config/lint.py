@@ -27,6 +27,10 @@ def _certificates(inventory: Inventory, snapshot: Snapshot) -> Iterator[Fault]:
         if tls is not None and tls.pair.expires_at <= time.time():
             text = "a certificate in this file has expired: clients will refuse it"
             yield inventory.gateways[0].fault(text, "spec", *loc, "tls", "certFile")
+    for placed, server in zip(inventory.servers, snapshot.servers, strict=True):
+        if server.tls.pair is not None and server.tls.pair.expires_at <= time.time():
+            text = "a certificate in this file has expired: the server will refuse it"
+            yield placed.fault(text, "spec", "upstream", "tls", "certFile")
 
 
 def _closed_servers(inventory: Inventory, snapshot: Snapshot) -> Iterator[Fault]:

@@ -118,12 +118,10 @@ def base_url(text: str) -> SplitResult:
 
 
 def replica_url(text: str) -> SplitResult:
-    """Return the parts of a replica's `http://` URL.
+    """Return the parts of a replica's `http://` or `https://` URL.
 
     Raises: ValueError for anything that cannot be called as it is.
     """
-    if text.lower().startswith("https://"):
-        raise ValueError("`https://` upstreams are not available in this version: they come with TLS; use http://")
     return _web_url(text, "http://10.0.0.11:8080/mcp", is_query_allowed=True)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from openmcp.model.tls import CallingTls
+
 
 class AffinityMode(Enum):
     """How an exchange finds the replica that holds its session (docs/guides: sticky routing)."""
@@ -129,6 +131,9 @@ class Server:
     balance: Balance = Balance.LEAST_REQUESTS
     retry_attempts: int = 2
     """Connect attempts in all, at least 1; nothing is retried after a byte was sent."""
+
+    tls: CallingTls = field(default_factory=CallingTls)
+    """For the replicas that are called by `https://`."""
 
     idle_connection_s: float = 4.0
     request_bytes: int = 4 << 20

@@ -54,6 +54,20 @@ class ServingTls:
     client_auth: ClientAuth = ClientAuth.NONE
 
 
+@dataclass(frozen=True, slots=True)
+class CallingTls:
+    """TLS towards the replicas of a server. Their names are verified always."""
+
+    authorities: bytes = b""
+    """PEM of the CAs that may vouch for a replica; empty = those that the operating system trusts."""
+
+    pair: KeyPair | None = None
+    """What the gateway presents; `None` = nothing."""
+
+    server_name: str = ""
+    """The name that a replica's certificate must have, and that is asked for; empty = the host in its URL."""
+
+
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Generator[str | Path]:
     """Give a path under which `content` can be read meanwhile: the ssl module takes keys from files only."""

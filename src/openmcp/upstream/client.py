@@ -6,27 +6,31 @@ records; what it learns of a replica's health it tells through `observe`.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TypeAlias
 
 from openmcp import errors
 from openmcp.mcp import message
 from openmcp.model.decision import Permitted
 from openmcp.model.server import Replica, Server
+from openmcp.model.tls import CallingTls
 from openmcp.upstream import redirect
 from openmcp.upstream.deadlines import Deadlines
 from openmcp.upstream.head import HeadTemplate
 from openmcp.upstream.http1 import Connection
 from openmcp.upstream.pool import Pool
 from openmcp.upstream.reply import Reply
+from openmcp.upstream.tls import Contexts
 
 REDIRECTS_CAP = 2
 """How often one exchange follows a 307 or 308."""
 
 _TEMPLATES_CAP = 8192
 """Heads kept ready; servers and replicas that are gone are forgotten all at once."""
+
+_NO_POOLS: Mapping[CallingTls | None, Pool] = MappingProxyType({})
 
 Observe: TypeAlias = Callable[[Replica, bool], None]
 """Told after each attempt whether the replica did its part."""
@@ -38,7 +42,8 @@ class Client:
     def __init__(self, *, observe: Observe, tick_s: float = 15.0) -> None:
         self.observe = observe
         self.tick_s = tick_s
-        self._pools: dict[str, Pool] = {}
+        self._pools: dict[str, dict[CallingTls | None, Pool]] = {}
+        self._contexts = Contexts()
         self._templates: dict[tuple[str, str], HeadTemplate] = {}
         self._deadlines: Deadlines | None = None
         self._is_closed = False
@@ -59,28 +64,38 @@ class Client:
 
     def in_flight(self, replica: Replica) -> int:
         """How many exchanges, streams included, this client has open with the replica."""
-        pool = self._pools.get(replica.url)
-        return pool.in_flight if pool else 0
+        # Nearly always one pool; two while new certificates take over.
+        return sum([pool.in_flight for pool in self._pools.get(replica.url, _NO_POOLS).values()])
 
     async def close(self) -> None:
         """Close all connections; exchanges under way fail, further ones are refused."""
         self._is_closed = True
-        await asyncio.gather(*[pool.close() for pool in list(self._pools.values())])
+        await asyncio.gather(*[pool.close() for pools in list(self._pools.values()) for pool in list(pools.values())])
         if self._deadlines:
             self._deadlines.close()
 
     # ------------------------------------------------------------ for one sending
 
-    def pool(self, replica: Replica) -> Pool:
-        """The connections to this replica. Raises: UpstreamUnreachable after `close`."""
-        pool = self._pools.get(replica.url)
-        if pool is None:
-            if self._is_closed:
-                raise errors.UpstreamUnreachable(detail=f"{replica.url}: the client is closed")
-            loop = asyncio.get_running_loop()
-            self._deadlines = self._deadlines or Deadlines(loop)
-            pool = Pool(replica, deadlines=self._deadlines, loop=loop, emptied=self._forget)
-            self._pools[replica.url] = pool
+    def pool(self, server: Server, replica: Replica) -> Pool:
+        """The connections to this replica, with this server's TLS.
+
+        Raises: UpstreamUnreachable after `close`, and where TLS cannot be set up.
+        """
+        calling = server.tls if replica.is_tls else None
+        pool = self._pools.get(replica.url, _NO_POOLS).get(calling)
+        return pool if pool is not None else self._open(replica, calling)
+
+    def _open(self, replica: Replica, calling: CallingTls | None) -> Pool:
+        if self._is_closed:
+            raise errors.UpstreamUnreachable(detail=f"{replica.url}: the client is closed")
+        try:
+            context = self._contexts.get(calling) if calling is not None else None
+        except (OSError, ValueError) as error:
+            raise errors.UpstreamUnreachable(detail=f"{replica.url}: TLS cannot be set up: {error}") from error
+        loop = asyncio.get_running_loop()
+        self._deadlines = self._deadlines or Deadlines(loop)
+        pool = Pool(replica, calling, context=context, deadlines=self._deadlines, loop=loop, emptied=self._forget)
+        self._pools.setdefault(replica.url, {})[calling] = pool
         return pool
 
     def template(self, server: Server, replica: Replica) -> HeadTemplate:
@@ -94,7 +109,10 @@ class Client:
         return template
 
     def _forget(self, pool: Pool) -> None:
-        self._pools.pop(pool.replica.url, None)
+        pools = self._pools.get(pool.replica.url, {})
+        pools.pop(pool.calling, None)
+        if not pools:
+            self._pools.pop(pool.replica.url, None)
 
 
 class _Sending:
@@ -114,7 +132,7 @@ class _Sending:
         server = self._permitted.server
         failure: errors.UpstreamUnreachable | None = None
         for replica in self._replicas[: server.retry_attempts]:
-            pool = self._pool = self._client.pool(replica)
+            pool = self._pool = self._client.pool(server, replica)
             pool.in_flight += 1
             try:
                 reply = await self._exchange(pool, self._request(pool, pool.replica.target))

@@ -6,10 +6,13 @@ GET stream and any number of POST streams at once, and a cap would be a deadlock
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 
 from openmcp import errors
 from openmcp.model.server import Replica
+from openmcp.model.tls import CallingTls
+from openmcp.upstream import tls
 from openmcp.upstream.deadlines import Deadlines
 from openmcp.upstream.http1 import Connection
 
@@ -26,12 +29,17 @@ class Pool:
     def __init__(
         self,
         replica: Replica,
+        calling: CallingTls | None,
         *,
+        context: ssl.SSLContext | None,
         deadlines: Deadlines,
         loop: asyncio.AbstractEventLoop,
         emptied: Callable[["Pool"], None],
     ) -> None:
+        """`context`: made of `calling`; both are `None` for plaintext."""
         self.replica = replica
+        self.calling = calling
+        self._context = context
         self.in_flight = 0
         self._deadlines = deadlines
         self.loop = loop
@@ -54,15 +62,17 @@ class Pool:
     async def dial(self, timeout_s: float) -> Connection:
         """A new connection. Raises: UpstreamUnreachable."""
         replica = self.replica
-        if replica.is_tls:
-            # Never speak in the clear where TLS was meant.
-            raise errors.UpstreamUnreachable(detail=f"{replica.url}: TLS towards replicas is not supported")
+        name = (self.calling.server_name or replica.host) if self.calling is not None else None
         try:
             async with asyncio.timeout(timeout_s):
-                _, connection = await self.loop.create_connection(self._connection, replica.host, replica.port)
+                _, connection = await self.loop.create_connection(
+                    self._connection, replica.host, replica.port, ssl=self._context, server_hostname=name
+                )
         except TimeoutError:
             raise errors.UpstreamUnreachable(detail=f"{replica.url}: no connection within {timeout_s:g} s") from None
-        except (OSError, UnicodeError) as error:
+        except OSError as error:
+            raise errors.UpstreamUnreachable(detail=f"{replica.url}: {tls.fault(error)}") from error
+        except UnicodeError as error:
             raise errors.UpstreamUnreachable(detail=f"{replica.url}: {error}") from error
         if self._is_closed:
             connection.close()

@@ -83,7 +83,7 @@ def test_a_document_that_is_no_resource_is_a_fault(tmp_path: Path, text: str, pl
         ("MCPServer", "{}", 7, "`upstream` is missing"),
         ("MCPServer", "{upstream: {}}", 18, "`replicas` is missing"),
         ("MCPServer", "{upstream: {replicas: []}}", 29, "at least one"),
-        ("MCPServer", "{upstream: {replicas: [https://a/mcp]}}", 30, "not available in this version"),
+        ("MCPServer", "{upstream: {replicas: [ftp://a/mcp]}}", 30, "is not a URL"),
         ("MCPServer", "{upstream: {replicas: [a/mcp]}}", 30, "not a URL"),
         ("IdentitySource", "{}", 7, "exactly one of apiKey"),
         ("IdentitySource", "{apiKey: {header: 'a b'}}", 25, "not a header name"),

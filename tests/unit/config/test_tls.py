@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from openmcp.config.loader import Loaded, attempt
-from openmcp.model.tls import ClientAuth
+from openmcp.model.tls import CallingTls, ClientAuth
 from tests.support.certificates import Authority
 from tests.unit.config.writing import ENV, faults, loaded, resource, warnings, write
 
@@ -98,3 +98,50 @@ def test_an_expired_certificate_is_a_warning(tmp_path: Path) -> None:
     told = [text for place, text in warnings(gateway(tmp_path)) if place == "g.yaml:4:51"]
     assert len(told) == 1
     assert "expired" in told[0]
+
+
+# ---------------------------------------------------------------- towards servers
+
+REPLICA = "{upstream: {replicas: ['%s'], tls: {%s}}}"
+
+
+def upstream(folder: Path, tls: str, *, url: str = "https://tickets.example/mcp") -> Path:
+    return write(folder, resource("MCPServer", "tickets", REPLICA % (url, tls)))
+
+
+def test_what_a_server_is_called_with_is_read(tmp_path: Path) -> None:
+    made = CA.issue()
+    made.write(tmp_path, "client")
+    (tmp_path / "ca.crt").write_bytes(CA.pem)
+    path = upstream(tmp_path, "caFile: ca.crt, certFile: client.crt, keyFile: client.key, serverName: Tickets.Example")
+    (server,) = loaded(path).snapshot.servers
+    assert server.tls == CallingTls(CA.pem, made.pair, "Tickets.Example")
+    (replica,) = server.replicas
+    assert (replica.url, replica.port, replica.is_tls) == ("https://tickets.example:443/mcp", 443, True)
+
+
+@pytest.mark.parametrize(
+    ("tls", "place", "why"),
+    [
+        ("caFile: none.crt", "g.yaml:4:76", "cannot be read"),
+        ("caFile: empty.crt", "g.yaml:4:76", "no certificate that can be read"),
+        ("certFile: client.crt", "g.yaml:4:67", "give both `certFile` and `keyFile`"),
+        ("serverName: 'a:1'", "g.yaml:4:80", "is not"),
+    ],
+)
+def test_what_a_server_cannot_be_called_with_is_a_fault(tmp_path: Path, tls: str, place: str, why: str) -> None:
+    (tmp_path / "empty.crt").write_bytes(b"# nothing here\n")
+    ((where, text),) = faults(upstream(tmp_path, tls))
+    assert where == place
+    assert why in text
+
+
+def test_tls_for_replicas_without_tls_is_a_fault(tmp_path: Path) -> None:
+    ((_, text),) = faults(upstream(tmp_path, "serverName: a", url="http://tickets.example/mcp"))
+    assert "https://" in text
+
+
+def test_an_expired_certificate_of_the_gateway_is_a_warning(tmp_path: Path) -> None:
+    CA.issue(life=-datetime.timedelta(minutes=1)).write(tmp_path, "client")
+    told = [text for _, text in warnings(upstream(tmp_path, "certFile: client.crt, keyFile: client.key"))]
+    assert sum("expired" in text for text in told) == 1

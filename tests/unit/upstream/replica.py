@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -113,7 +114,7 @@ class Scripted:
 
 
 @asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[Scripted]:
+async def scripted(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
     """A replica that runs `script` on every connection; what goes wrong in it fails the test."""
     faults: list[BaseException] = []
     running: set[asyncio.Task[None]] = set()
@@ -138,9 +139,9 @@ async def scripted(script: Script) -> AsyncIterator[Scripted]:
         if error := task.exception():
             faults.append(error)
 
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+    listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     port = listener.sockets[0].getsockname()[1]
-    it = Scripted(replica_at(port))
+    it = Scripted(replica_at(port, is_tls=tls is not None))
     try:
         yield it
     finally:
@@ -163,8 +164,9 @@ def always(data: bytes) -> Script:
     return script
 
 
-def replica_at(port: int) -> Replica:
-    return Replica(f"http://127.0.0.1:{port}/mcp", "127.0.0.1", port, "/mcp")
+def replica_at(port: int, *, is_tls: bool = False) -> Replica:
+    scheme = "https" if is_tls else "http"
+    return Replica(f"{scheme}://127.0.0.1:{port}/mcp", "127.0.0.1", port, "/mcp", is_tls)
 
 
 @asynccontextmanager

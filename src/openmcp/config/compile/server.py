@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from openmcp.config import values
 from openmcp.config.check import server_path
+from openmcp.config.compile.tls import calling_tls
 from openmcp.config.documents import Placed
 from openmcp.config.resources import MCPServerDocument
 from openmcp.config.resources import server as written
@@ -21,8 +22,9 @@ from openmcp.model.server import (
     Server,
     Timeouts,
 )
+from openmcp.model.tls import CallingTls
 
-_HTTP_PORT = 80
+_PORTS = {"http": 80, "https": 443}
 
 
 def compile_server(
@@ -51,6 +53,7 @@ def compile_server(
         health=_health(upstream.health),
         balance=Balance(upstream.balance),
         retry_attempts=upstream.retries.attempts,
+        tls=_tls(placed, secrets),
         idle_connection_s=values.duration_s(upstream.idle_connection),
         request_bytes=_bytes(spec.limits.request_bytes, gateway.limits.request_bytes),
         message_bytes=_bytes(spec.limits.message_bytes, gateway.limits.message_bytes),
@@ -62,10 +65,16 @@ def compile_server(
 def _replica(url: str) -> Replica:
     parts = values.replica_url(url)
     host = parts.hostname or ""
-    port = parts.port or _HTTP_PORT
+    port = parts.port or _PORTS[parts.scheme]
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Replica(url=f"http://{authority}{target}", host=host, port=port, target=target)
+    url = f"{parts.scheme}://{authority}{target}"
+    return Replica(url=url, host=host, port=port, target=target, is_tls=parts.scheme == "https")
+
+
+def _tls(placed: Placed[MCPServerDocument], secrets: Secrets) -> CallingTls:
+    tls = placed.document.spec.upstream.tls
+    return CallingTls() if tls is None else calling_tls(placed, tls, secrets, "spec", "upstream", "tls")
 
 
 def _credentials(placed: Placed[MCPServerDocument], secrets: Secrets) -> tuple[Credential, ...]:

@@ -137,13 +137,3 @@ class MatchLabels(Fields):
 
     match_labels: Annotated[dict[Label, Text], Field(min_length=1)]
     """Labels that all have to be there with these values."""
-
-
-class KeyPairFiles(Fields):
-    """A certificate and its key. Both files are watched: new ones count for new connections, at once."""
-
-    cert_file: FilePath
-    """PEM file: the certificate first, then its intermediates; counted from the file that names it."""
-
-    key_file: FilePath
-    """PEM file of the certificate's key, unencrypted."""

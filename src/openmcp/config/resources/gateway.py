@@ -4,15 +4,21 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
-from openmcp.config.resources.base import Document, Fields, Items, KeyPairFiles, Metadata, SecretRef
+from openmcp.config.resources.base import Document, Fields, FilePath, Items, Metadata, SecretRef
 from openmcp.config.values import AddressText, BaseUrl, Duration, HostName, NetworkText, Origin, Size, StateUrl
 
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class Tls(KeyPairFiles):
-    """TLS of an address that the gateway serves."""
+class Tls(Fields):
+    """TLS of an address that the gateway serves. Its files are watched: new ones count for new connections, at once."""
+
+    cert_file: FilePath
+    """PEM file: the certificate first, then its intermediates; counted from the file that names it."""
+
+    key_file: FilePath
+    """PEM file of the certificate's key, unencrypted."""
 
     min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     """Oldest version that is spoken. 1.2 is what every maintained client speaks; older ones are broken."""

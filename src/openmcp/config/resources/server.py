@@ -1,11 +1,11 @@
 """`MCPServer`: one server behind the gateway."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from openmcp.config.resources.base import Document, Fields, Items, Name, SecretRef, SomeItems
+from openmcp.config.resources.base import Document, Fields, FilePath, Items, Name, SecretRef, SomeItems
 from openmcp.config.resources.gateway import Bodies
 from openmcp.config.values import Duration, HostName, PublicPath, ReplicaUrl, Size
 
@@ -91,11 +91,39 @@ class Health(Fields):
     """Successes in a row after which it gets them again."""
 
 
+class UpstreamTls(Fields):
+    """TLS towards replicas with `https://`. Its files are watched: new ones count for new connections, at once.
+
+    The certificate of a replica is verified always, its name included.
+    """
+
+    ca_file: FilePath | None = None
+    """PEM file of the CAs that vouch for the replicas. Default: those that the operating system trusts."""
+
+    cert_file: FilePath | None = None
+    """PEM file of the certificate that the gateway presents (mTLS): first its own, then the intermediates."""
+
+    key_file: FilePath | None = None
+    """PEM file of that certificate's key, unencrypted."""
+
+    server_name: HostName | None = None
+    """Name that the replicas' certificates have to be for. Default: the host in each URL."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("a certificate needs its key: give both `certFile` and `keyFile`, or neither")
+        return self
+
+
 class Upstream(Fields):
     """How the server is reached."""
 
     replicas: SomeItems[ReplicaUrl]
-    """URLs of the MCP endpoint of each replica (`http://` in this version)."""
+    """URLs of the MCP endpoint of each replica: `http://` or `https://`."""
+
+    tls: UpstreamTls | None = None
+    """For replicas with `https://`. Absent: verified by the operating system's CAs, and nothing is presented."""
 
     host: Annotated[str, AfterValidator(_upstream_host)] = "upstream"
     """`Host` header that the server gets: `upstream` (the replica's), `client` (the agent's), or a literal."""
