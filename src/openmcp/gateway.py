@@ -105,7 +105,7 @@ class Gateway:
         await self.routing.claim(permitted)
         responder.sending(permitted)
         async with self.upstream.send(permitted, self.routing.candidates(permitted)) as reply:
-            record.answered(reply.replica, reply.status)
+            record.answered(reply.replica, reply.status, is_stream=reply.is_stream and permitted.may_stream)
             if verdict.ends_session(permitted, reply):
                 await self.routing.closed(permitted)
             verdict.check(permitted, reply)

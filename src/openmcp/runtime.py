@@ -46,6 +46,7 @@ from openmcp.routing.streams import Streams
 from openmcp.state.sealing import Keyring
 from openmcp.state.store import Store
 from openmcp.telemetry.metrics import Metrics
+from openmcp.telemetry.spans import Tracer
 from openmcp.upstream import verdict
 from openmcp.upstream.client import Client
 from openmcp.upstream.errands import Errands
@@ -64,6 +65,7 @@ class Runtime:
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
         approvals: Approvals | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.health = HealthBook(clock)
         self.upstream = Client(observe=self.health.observe)
@@ -78,6 +80,8 @@ class Runtime:
         self.recorder = Recorder(writer=writer, hashing=keyring.digest)
         self.recorder.observe(Meter(metrics, lambda server, subject: subject in self.catalogues.of(server).definitions))
         self._lasting = Lasting(clock)
+        if tracer is not None:
+            self.recorder.trace(tracer)
         self._approvals = approvals or Approvals()
         self.snapshot = snapshot
         self._gateway = self._compose(snapshot)

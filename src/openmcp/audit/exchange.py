@@ -10,6 +10,7 @@ session ids and event ids are keyed digests.
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from openmcp.audit import tracing
 from openmcp.audit.bodies import BodyLine
 from openmcp.audit.flows import Flows
 from openmcp.audit.parts import (
@@ -27,8 +28,9 @@ from openmcp.audit.parts import (
     mcp_piece,
     mcp_start,
     outcome_piece,
+    timing_piece,
 )
-from openmcp.audit.record import AgentPart, Direction, OutcomePart, StreamPart, TimingPart, encode
+from openmcp.audit.record import AgentPart, Direction, OutcomePart, StreamPart, encode
 from openmcp.audit.refusals import Refusals
 from openmcp.audit.writer import Rank, Writer
 from openmcp.config.snapshot import Durability
@@ -42,6 +44,7 @@ from openmcp.model.http import Request
 from openmcp.model.server import Bodies, Replica, Server
 from openmcp.model.session import Session
 from openmcp.telemetry.harmless import text
+from openmcp.telemetry.spans import Span, Tracer
 
 _HEADS: Final = {
     direction: {kind: f'{{"dir":"{direction.value}","type":"message","kind":"{kind.value}",'.encode() for kind in Kind}
@@ -50,9 +53,6 @@ _HEADS: Final = {
 _STREAM_HEADS: Final = {d: f'{{"dir":"{d.value}","type":"stream",'.encode() for d in Direction}
 _DECISION_HEAD: Final = b'{"type":"decision",'
 _END_HEAD: Final = b'{"type":"exchange",'
-_ALL_STEPS: Final = (
-    b'{"received":%d,"authn":%d,"policy":%d,"upstreamSent":%d,"upstreamFirst":%d,"upstreamLast":%d,"sent":%d}'
-)
 _OURSELVES: Final = b'"agent":%b,' % encoded(AgentPart(name="gateway", id="gateway", method="own"))
 # Looking a member up in its enumeration costs four times as much as a name, and some are asked for with every line.
 _FROM_AGENT: Final = Direction.FROM_AGENT
@@ -70,6 +70,9 @@ class Observer(Protocol):
 
     def began(self, server: Server) -> None:
         """An exchange has found its server."""
+
+    def streaming(self, server: Server) -> None:
+        """A stream of events to the agent has begun; it ends with its exchange."""
 
     def ended(self, record: "Record") -> None:
         """An exchange is over; not called for what found no server."""
@@ -95,6 +98,7 @@ class Desk:
         self.messages = Pieces(mcp_start)
         self.outcomes = Pieces(outcome_piece)
         self.observer: Observer | None = None
+        self.tracer: Tracer | None = None
 
 
 class Record:
@@ -118,6 +122,9 @@ class Record:
     replica = ""
     """URL of the replica that answered."""
 
+    is_stream = False
+    """Whether the answer goes on to the agent as a stream of events."""
+
     _asked: Message | None = None
     """The request, until its line can name flow and session."""
 
@@ -137,6 +144,7 @@ class Record:
     _shared = b""
     """Members that every line has; made again when one of them changes."""
 
+    _span: Span | None = None
     _seq = 0
     decided: Decision | None = None
     """What policy said of the request."""
@@ -176,6 +184,8 @@ class Record:
 
     def received(self, message: Message | None) -> None:
         """What was asked; `None` for GET and DELETE. The line waits for `arrived`, at latest for `close`."""
+        if self._desk.tracer is not None:
+            self._trace(message)
         # Asked again under a newer snapshot, it is still the same request.
         if not self._parent:
             self._asked = message
@@ -205,9 +215,11 @@ class Record:
             await self.kept()
         self._sent = self._desk.clock_ns()
 
-    def answered(self, replica: Replica, status: int) -> None:
+    def answered(self, replica: Replica, status: int, *, is_stream: bool = False) -> None:
         """The head of a replica's answer has come."""
-        desk, self.replica = self._desk, replica.url
+        desk, self.replica, self.is_stream = self._desk, replica.url, is_stream
+        if is_stream and desk.observer is not None and self.server is not None:
+            desk.observer.streaming(self.server)
         self._replica = desk.replicas[replica.url]
         self._upstream_status = status
         self._first = self._last = desk.clock_ns()
@@ -258,6 +270,8 @@ class Record:
         now = self._desk.clock_ns()
         self._policy = self._policy or now
         self.decided = decision
+        if self._span is not None:
+            tracing.decided(self._span, decision, at_ns=now)
         part = self._desk.decisions.of(decision)
         if message is None or message.id == self._request_id:
             own = b'%b"mcp":%b,"decision":%b' % (self._parent, self._request_mcp or self._describe(), part)
@@ -282,6 +296,8 @@ class Record:
         self._status = status or self._status
         if self._desk.observer is not None and self.server is not None and self._request is not None:
             self._desk.observer.ended(self)
+        if self._desk.tracer is not None:
+            self._end_trace()
         if replica is not None and not self._replica:
             self._replica = self._desk.replicas[replica.url]
         if self._is_only_counted():
@@ -295,7 +311,7 @@ class Record:
             pass
         own = b'"mcp":%b,"timing":%b,"outcome":%b' % (
             self._request_mcp or self._describe(),
-            self._timing(),
+            timing_piece(self._received, self._authn, self._policy, self._sent, self._first, self._last, now),
             self._outcome(status or self._status),
         )
         self._desk.writer.append(self._line(_END_HEAD, now, own) + b"}", _END)
@@ -393,9 +409,25 @@ class Record:
             own,
         )
 
+    def _trace(self, message: Message | None) -> Span | None:
+        tracer, request = self._desk.tracer, self._request
+        if self._span is None and tracer is not None and request is not None:
+            self._span = tracing.begun(tracer, request, message, self.server, at_ns=self._received)
+        return self._span
+
+    def _end_trace(self) -> None:
+        # Begun only now, where it was refused before anything was read: who watches refusals wants to see it too.
+        span, request = self._trace(None), self._request
+        if span is not None and request is not None:
+            seen = tracing.Seen(request, self.server, self.agent, self.id, self.method, self.name)
+            about = tracing.about(seen, version=self._version, session=self._session, status=self._status)
+            span.end(seen.span_name, about, fault=seen.fault(self.outcome), at_ns=self._end)
+
     def _share(self, now: int, *, is_last: bool) -> bytes:
         flow = self._flow or self._begin_flow(now, is_last=is_last)
         server = self._desk.servers[self.server.name] if self.server is not None else b""
+        if self._span is not None:
+            server = b'%b"trace":%b,' % (server, encode(tracing.part(self._span)))
         if not flow:
             return b'"exchange":"%b",%b%b' % (self._id, self._agent, server)
         self._shared = shared = b'"exchange":"%b","flow":"%b",%b%b' % (self._id, flow.encode(), self._agent, server)
@@ -428,32 +460,6 @@ class Record:
         if refusal is None or request is None or self._agent:
             return False
         return not self._desk.refusals.admits(request.peer.address, refusal.kind, now_ns=self._end)
-
-    def _timing(self) -> bytes:
-        start, end = self._received, self._end
-        authn, policy, sent, first, last = self._authn, self._policy, self._sent, self._first, self._last
-        if authn and policy and sent and first and last:
-            # The common case, without a struct.
-            return _ALL_STEPS % (
-                start,
-                (authn - start) // 1000,
-                (policy - start) // 1000,
-                (sent - start) // 1000,
-                (first - start) // 1000,
-                (last - start) // 1000,
-                (end - start) // 1000,
-            )
-        return encode(
-            TimingPart(
-                received=start,
-                authn=(authn - start) // 1000 if authn else None,
-                policy=(policy - start) // 1000 if policy else None,
-                upstream_sent=(sent - start) // 1000 if sent else None,
-                upstream_first=(first - start) // 1000 if first else None,
-                upstream_last=(last - start) // 1000 if last else None,
-                sent=(end - start) // 1000,
-            )
-        )
 
     def _outcome(self, status: int) -> bytes:
         refusal = self._refusal

@@ -32,6 +32,10 @@ class Meter:
         """An exchange has found its server."""
         self._metrics.began(server.name)
 
+    def streaming(self, server: Server) -> None:
+        """An event stream to an agent is open."""
+        self._metrics.stream_opened(server.name)
+
     def ended(self, record: Record) -> None:
         """An exchange is over."""
         server = record.server
@@ -51,6 +55,8 @@ class Meter:
             upstream_s=waited_s if method else record.duration_s,
             request_bytes=record.request_bytes,
         )
+        if record.is_stream:
+            metrics.stream_closed(server.name)
         if waited_s is not None:
             metrics.answered(server.name, record.replica, upstream_s=waited_s)
         if decision is not None:

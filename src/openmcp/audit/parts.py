@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from openmcp.audit.record import AgentPart, DecisionPart, HttpPart, McpPart, OutcomePart, encode
+from openmcp.audit.record import AgentPart, DecisionPart, HttpPart, McpPart, OutcomePart, TimingPart, encode
 from openmcp.mcp.message import Id
 from openmcp.model.agent import Agent
 from openmcp.model.decision import Decision
@@ -14,6 +14,9 @@ from openmcp.telemetry.harmless import json_line, text
 NAME_CHARS: Final = 1024
 SHORT_CHARS: Final = 256
 DETAIL_CHARS: Final = 500
+_ALL_STEPS: Final = (
+    b'{"received":%d,"authn":%d,"policy":%d,"upstreamSent":%d,"upstreamFirst":%d,"upstreamLast":%d,"sent":%d}'
+)
 _MATCHED: Final = 64
 _CACHED: Final = 4096
 
@@ -177,6 +180,32 @@ def outcome_piece(key: OutcomeKey) -> bytes:
     http, upstream, jsonrpc, is_error = key
     kind = "ok" if http else "interrupted"
     return encoded(OutcomePart(http=http, upstream=upstream, jsonrpc=jsonrpc, is_error=is_error, kind=kind))
+
+
+def timing_piece(start: int, authn: int, policy: int, sent: int, first: int, last: int, end: int) -> bytes:
+    """Return when each step was reached, out of Unix nanoseconds; 0 = it was not."""
+    if authn and policy and sent and first and last:
+        # The common case, without a struct.
+        return _ALL_STEPS % (
+            start,
+            (authn - start) // 1000,
+            (policy - start) // 1000,
+            (sent - start) // 1000,
+            (first - start) // 1000,
+            (last - start) // 1000,
+            (end - start) // 1000,
+        )
+    return encode(
+        TimingPart(
+            received=start,
+            authn=(authn - start) // 1000 if authn else None,
+            policy=(policy - start) // 1000 if policy else None,
+            upstream_sent=(sent - start) // 1000 if sent else None,
+            upstream_first=(first - start) // 1000 if first else None,
+            upstream_last=(last - start) // 1000 if last else None,
+            sent=(end - start) // 1000,
+        )
+    )
 
 
 def _short(id: Id) -> str:

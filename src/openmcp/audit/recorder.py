@@ -18,6 +18,7 @@ from openmcp.errors import OpenMCPError
 from openmcp.model.http import Peer, Request
 from openmcp.model.server import Server
 from openmcp.telemetry.harmless import text
+from openmcp.telemetry.spans import Tracer
 
 __all__ = ["Direction", "Observer", "Record", "Recorder"]
 
@@ -41,6 +42,10 @@ class Recorder:
         self._node = node
         self._desk = Desk(writer, hashing, clock_ns=clock_ns, refusals=refusals or Refusals())
         self._flush: asyncio.TimerHandle | None = None
+
+    def trace(self, tracer: Tracer) -> None:
+        """Begin a span for every exchange from now on."""
+        self._desk.tracer = tracer
 
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of every exchange from now on."""

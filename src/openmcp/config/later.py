@@ -9,7 +9,6 @@ _IDENTITY = "`apiKey` is the only kind of identity so far"
 _CONTENT = "content inspection comes later; use `allow` and `deny` rules"
 _APPROVAL = "human approval comes later; `deny` what needs it for now"
 _EXPRESSIONS = "conditions in CEL come later; match by `tools`, `prompts`, `resources` and `methods`"
-_TRACING = "OpenTelemetry traces come later"
 
 KINDS: dict[str, str] = {
     "Detector": _CONTENT,
@@ -28,7 +27,6 @@ FIELDS: dict[str, str] = {
     "GatewayConfig spec.audit.sinks[].otlp": "write to `file` or `stdout` and let a collector read it",
     "GatewayConfig spec.audit.sinks[].http": "write to `file` or `stdout` and let a collector read it",
     "GatewayConfig spec.policy.headers": _EXPRESSIONS,
-    "GatewayConfig spec.tracing": _TRACING,
     "GatewayConfig * secretRef": _KUBERNETES,
     "MCPServer spec.upstream.dns": "name the replicas in `replicas`",
     "MCPServer spec.upstream.service": _KUBERNETES,
@@ -36,7 +34,6 @@ FIELDS: dict[str, str] = {
     "MCPServer spec.upstream.identityHeader": "the upstream is not told who the agent is so far",
     "MCPServer spec.upstream.credentials[].value.secretRef": _KUBERNETES,
     "MCPServer spec.pinning": "pinned definitions come later",
-    "MCPServer spec.tracing": _TRACING,
     **{
         f"{kind}.{name}": _IDENTITY
         for kind in ("IdentitySource spec", "Agent spec.identities[]")

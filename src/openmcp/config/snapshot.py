@@ -13,7 +13,7 @@ from openmcp.config.identities import AgentSpec, SourceSpec
 from openmcp.config.values import Address, Network
 from openmcp.model.agent import Trust
 from openmcp.model.decision import Effect
-from openmcp.model.server import Bodies, Server
+from openmcp.model.server import Bodies, Credential, Server
 from openmcp.model.tls import ServingTls
 
 KEY_BYTES = 32
@@ -130,6 +130,15 @@ class StateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Where distributed traces are sent."""
+
+    endpoint: str
+    headers: tuple[Credential, ...] = ()
+    sample_ratio: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """The node's own settings."""
 
@@ -145,6 +154,8 @@ class GatewaySettings:
     is_default_allow: bool
     admin_tls: ServingTls | None = None
     """`None` = plaintext."""
+    tracing: TracingSettings | None = None
+    """`None` = off."""
 
 
 @dataclass(frozen=True, slots=True)

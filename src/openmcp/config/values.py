@@ -21,6 +21,7 @@ _SIZE = re.compile(r"([0-9]+)(B|KiB|MiB|GiB)")
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*", re.IGNORECASE)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 
 MAX_WILDCARDS = 8
@@ -41,6 +42,16 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def header_name(text: str) -> str:
+    """Return the header name as it is.
+
+    Raises: ValueError where it is none (RFC 9110 §5.1).
+    """
+    if not _TOKEN.fullmatch(text):
+        raise ValueError(f"`{text[:80]}` is not a header name")
+    return text
 
 
 def duration_s(text: str) -> float:

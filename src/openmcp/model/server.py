@@ -143,4 +143,7 @@ class Server:
     is_default_allow: bool = False
     """What happens where no rule matched."""
 
+    is_trace_continued: bool = True
+    """Whether exchanges belong to the trace that the agent names; else to one of their own, which links to it."""
+
     bodies: Bodies = Bodies.METADATA

@@ -39,8 +39,10 @@ from openmcp.state.opening import make_store
 from openmcp.state.sealing import Keyring, load_or_make, publish
 from openmcp.state.signing import Signer
 from openmcp.state.store import Store
+from openmcp.state.timed import TimedStore
 from openmcp.telemetry import logs
 from openmcp.telemetry.metrics import Metrics
+from openmcp.telemetry.spans import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -95,16 +97,19 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
     keyring = _keyring(settings)
     async with AsyncExitStack() as parts:
         parts.callback(os.close, lock)
-        store = _store(settings.state, settings)
+        metrics = Metrics()
+        store = TimedStore(_store(settings.state, settings), metrics.store_operation)
         await store.open()
         parts.push_async_callback(store.close)
         signer = _signer(settings)
         writer = make_writer(settings.audit, name=f"{socket.gethostname()}-{secrets.token_hex(4)}-0", signer=signer)
         writer.start()
         parts.push_async_callback(asyncio.to_thread, writer.stop)
-        metrics = Metrics()
         metrics.ask_audit(lambda: writer.depth, writer.counts)
-        runtime = Runtime(loaded.snapshot, store=store, keyring=keyring, writer=writer, metrics=metrics)
+        tracer = _tracer(settings)
+        if tracer is not None:
+            parts.push_async_callback(asyncio.to_thread, tracer.close)
+        runtime = Runtime(loaded.snapshot, store=store, keyring=keyring, writer=writer, metrics=metrics, tracer=tracer)
         parts.push_async_callback(runtime.close)
         worker = Worker(
             [_listener(listener) for listener in settings.listeners],
@@ -301,6 +306,19 @@ def _signer(settings: GatewaySettings) -> Signer:
     signer = Signer(settings.keys.signing or (load_or_make(folder / "signing"),))
     publish(folder / "signing.pub", signer.public_pem())
     return signer
+
+
+def _tracer(settings: GatewaySettings) -> Tracer | None:
+    tracing = settings.tracing
+    if tracing is None:
+        return None
+    # Imported only now: whoever does without traces needs neither the library nor its memory.
+    from openmcp.telemetry.traces import OtlpTracer
+
+    headers = {header.header: header.value for header in tracing.headers}
+    return OtlpTracer(
+        tracing.endpoint, headers=headers, ratio=tracing.sample_ratio, service="openmcp", instance=settings.name
+    )
 
 
 def _store(state: StateSettings, settings: GatewaySettings) -> Store:

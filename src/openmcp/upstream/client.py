@@ -16,7 +16,8 @@ from openmcp.mcp import message
 from openmcp.model.decision import Permitted
 from openmcp.model.server import Replica, Server
 from openmcp.model.tls import CallingTls
-from openmcp.upstream import redirect
+from openmcp.telemetry import spans
+from openmcp.upstream import propagation, redirect
 from openmcp.upstream.deadlines import Deadlines
 from openmcp.upstream.head import HeadTemplate
 from openmcp.upstream.http1 import Connection
@@ -118,7 +119,7 @@ class Client:
 class _Sending:
     """One exchange, from the first attempt until its context is left."""
 
-    __slots__ = ("_client", "_connection", "_permitted", "_pool", "_replicas", "_reply")
+    __slots__ = ("_attempt", "_client", "_connection", "_permitted", "_pool", "_replicas", "_reply")
 
     def __init__(self, client: Client, permitted: Permitted, replicas: Sequence[Replica]) -> None:
         self._client = client
@@ -127,6 +128,7 @@ class _Sending:
         self._pool: Pool | None = None
         self._connection: Connection | None = None
         self._reply: Reply | None = None
+        self._attempt: spans.Attempt | None = None
 
     async def __aenter__(self) -> Reply:
         server = self._permitted.server
@@ -138,11 +140,11 @@ class _Sending:
                 reply = await self._exchange(pool, self._request(pool, pool.replica.target))
                 return reply if not 300 <= reply.status < 400 else await self._follow(pool, reply)
             except errors.UpstreamUnreachable as error:
-                self._leave()
+                self._leave(fault=error.kind)
                 failure = error
-            except BaseException:
+            except BaseException as error:
                 # Cancelled while waiting: nobody else would cut the exchange off.
-                self._leave()
+                self._leave(fault=error.kind if isinstance(error, errors.OpenMCPError) else "cancelled")
                 raise
         raise failure or errors.UpstreamUnreachable(detail=f"{server.name}: there is no replica to send to")
 
@@ -151,7 +153,10 @@ class _Sending:
     ) -> None:
         self._leave()
 
-    def _leave(self) -> None:
+    def _leave(self, *, fault: str = "") -> None:
+        if self._attempt is not None:
+            self._attempt.end(status=0, fault=fault)
+            self._attempt = None
         if self._connection is not None and self._reply is not None:
             self._connection.abandon(self._reply)
             self._connection = None
@@ -162,11 +167,14 @@ class _Sending:
                 pool.tidy()
 
     def _request(self, pool: Pool, target: str) -> bytes:
-        permitted = self._permitted
-        arrival = permitted.arrival
-        body = message.encode(arrival.message) if arrival.message is not None else None
+        permitted, span = self._permitted, spans.current()
+        sent, headers = permitted.message, permitted.headers
+        if span is not None:
+            self._attempt = span.attempt(permitted.arrival.method, host=pool.replica.host, port=pool.replica.port)
+            sent, headers = propagation.carry(self._attempt, permitted)
+        body = message.encode(sent) if sent is not None else None
         template = self._client.template(permitted.server, pool.replica)
-        return template.render(arrival.http_method, target, headers=permitted.headers, body=body)
+        return template.render(permitted.http_method, target, headers=headers, body=body)
 
     async def _follow(self, pool: Pool, reply: Reply) -> Reply:
         """The final answer of a replica that redirects to itself."""
@@ -187,6 +195,9 @@ class _Sending:
             self._connection, self._reply = connection, reply
             connection.begin(reply, data, server=server)
             await reply.settled()
+            if self._attempt is not None:
+                self._attempt.end(status=reply.status)
+                self._attempt = None
         except errors.UpstreamTimeout:
             # One slow call says nothing of the replica, and an agent could choose slow calls.
             raise

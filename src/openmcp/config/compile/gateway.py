@@ -1,9 +1,11 @@
 """The node's own settings out of `GatewayConfig`."""
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 
 from openmcp.config import snapshot, values
+from openmcp.config.compile.credentials import credentials
 from openmcp.config.compile.tls import serving_tls
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
@@ -36,6 +38,7 @@ def compile_gateway(inventory: Inventory, secrets: Secrets) -> snapshot.GatewayS
         limits=_limits(spec.limits),
         is_default_allow=spec.policy.default == "allow",
         admin_tls=_admin_tls(inventory, secrets),
+        tracing=_tracing(inventory.gateways[0], secrets) if inventory.gateways else None,
     )
 
 
@@ -150,6 +153,17 @@ def _sink(sink: Sink, base: Path, *, data_dir: Path) -> snapshot.FileSinkSetting
         return snapshot.StdoutSinkSettings()
     path = _under(base, sink.file.path) if sink.file.path else data_dir / "audit"
     return snapshot.FileSinkSettings(path, values.size_bytes(sink.file.rotate))
+
+
+def _tracing(placed: Placed[GatewayConfigDocument], secrets: Secrets) -> snapshot.TracingSettings | None:
+    tracing = placed.document.spec.tracing
+    if tracing.otlp is None:
+        return None
+    loc = ("spec", "tracing", "otlp")
+    if find_spec("opentelemetry.exporter") is None or find_spec("opentelemetry.sdk") is None:
+        secrets.report(placed, "traces need OpenTelemetry: install `openmcp[otel]`", *loc)
+    headers = credentials(placed, tracing.otlp.headers, secrets, loc=(*loc, "headers"))
+    return snapshot.TracingSettings(tracing.otlp.endpoint, headers, tracing.sample_ratio)
 
 
 def _limits(limits: Limits) -> snapshot.Limits:

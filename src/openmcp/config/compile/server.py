@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from openmcp.config import values
 from openmcp.config.check import server_path
+from openmcp.config.compile.credentials import credentials
 from openmcp.config.compile.tls import calling_tls
 from openmcp.config.documents import Placed
 from openmcp.config.resources import MCPServerDocument
 from openmcp.config.resources import server as written
-from openmcp.config.secrets import Secrets, without_newline
+from openmcp.config.secrets import Secrets
 from openmcp.config.snapshot import GatewaySettings
 from openmcp.model.server import (
     Affinity,
@@ -16,7 +17,6 @@ from openmcp.model.server import (
     Authentication,
     Balance,
     Bodies,
-    Credential,
     Health,
     Replica,
     Server,
@@ -47,7 +47,7 @@ def compile_server(
         hosts=tuple(values.host_name(host) for host in spec.hosts),
         labels=placed.document.metadata.labels,
         upstream_host=upstream.host,
-        credentials=_credentials(placed, secrets),
+        credentials=credentials(placed, upstream.credentials, secrets, loc=("spec", "upstream", "credentials")),
         affinity=_affinity(spec.affinity),
         timeouts=_timeouts(upstream.timeouts),
         health=_health(upstream.health),
@@ -58,6 +58,7 @@ def compile_server(
         request_bytes=_bytes(spec.limits.request_bytes, gateway.limits.request_bytes),
         message_bytes=_bytes(spec.limits.message_bytes, gateway.limits.message_bytes),
         is_default_allow=gateway.is_default_allow if spec.policy.default is None else spec.policy.default == "allow",
+        is_trace_continued=spec.tracing.parent == "continue",
         bodies=gateway.audit.bodies if spec.audit.bodies is None else Bodies(spec.audit.bodies),
     )
 
@@ -75,17 +76,6 @@ def _replica(url: str) -> Replica:
 def _tls(placed: Placed[MCPServerDocument], secrets: Secrets) -> CallingTls:
     tls = placed.document.spec.upstream.tls
     return CallingTls() if tls is None else calling_tls(placed, tls, secrets, "spec", "upstream", "tls")
-
-
-def _credentials(placed: Placed[MCPServerDocument], secrets: Secrets) -> tuple[Credential, ...]:
-    credentials: list[Credential] = []
-    for index, credential in enumerate(placed.document.spec.upstream.credentials):
-        loc = ("spec", "upstream", "credentials", index, "value")
-        value = credential.prefix.encode() + without_newline(secrets.read(placed, credential.value, *loc))
-        if any(byte < 0x20 or byte > 0x7E for byte in value):
-            secrets.report(placed, "the secret holds characters that a header cannot carry", *loc)
-        credentials.append(Credential(credential.header, value.decode("latin-1")))
-    return tuple(credentials)
 
 
 def _affinity(affinity: written.Affinity) -> Affinity:

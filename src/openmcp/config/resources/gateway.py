@@ -2,10 +2,20 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from openmcp.config.resources.base import Document, Fields, FilePath, Items, Metadata, SecretRef
-from openmcp.config.values import AddressText, BaseUrl, Duration, HostName, NetworkText, Origin, Size, StateUrl
+from openmcp.config.values import (
+    AddressText,
+    BaseUrl,
+    Duration,
+    HostName,
+    NetworkText,
+    Origin,
+    Size,
+    StateUrl,
+    header_name,
+)
 
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -163,6 +173,39 @@ class Audit(Fields):
     """
 
 
+class TraceHeader(Fields):
+    """A header that the collector wants, usually a credential."""
+
+    header: Annotated[str, AfterValidator(header_name)]
+    """Name of the header."""
+
+    prefix: str = ""
+    """Text before the secret, such as `"Bearer "`."""
+
+    value: SecretRef
+    """Where the secret is read from."""
+
+
+class OtlpTraces(Fields):
+    """A collector that takes traces by OTLP over HTTP."""
+
+    endpoint: BaseUrl
+    """Base URL of the collector, such as `http://127.0.0.1:4318`; `/v1/traces` is added."""
+
+    headers: Items[TraceHeader] = ()
+    """Headers that the collector wants."""
+
+
+class Tracing(Fields):
+    """OpenTelemetry traces; off unless a receiver is given. Needs the extra `openmcp[otel]`."""
+
+    otlp: OtlpTraces | None = None
+    """Where spans are sent."""
+
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Part of the traces that is kept, chosen by the trace id: agents can neither force nor prevent it."""
+
+
 class DefaultPolicy(Fields):
     """What happens where no rule matches."""
 
@@ -239,6 +282,9 @@ class GatewayConfigSettings(Fields):
 
     audit: Audit = Audit()
     """The evidence."""
+
+    tracing: Tracing = Tracing()
+    """Distributed traces."""
 
     policy: DefaultPolicy = DefaultPolicy()
     """What happens where no rule matches; servers can say otherwise."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, model_validator
 
 from openmcp.config.resources.base import Document, Fields, only_field
-from openmcp.config.resources.server import header_name
+from openmcp.config.values import header_name
 
 
 class ApiKeySource(Fields):

@@ -7,9 +7,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from openmcp.config.resources.base import Document, Fields, FilePath, Items, Name, SecretRef, SomeItems
 from openmcp.config.resources.gateway import Bodies
-from openmcp.config.values import Duration, HostName, PublicPath, ReplicaUrl, Size
+from openmcp.config.values import Duration, HostName, PublicPath, ReplicaUrl, Size, header_name
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OWN_HEADERS = frozenset(
     {
         *("accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "cookie"),
@@ -17,16 +16,6 @@ _OWN_HEADERS = frozenset(
         *("transfer-encoding", "upgrade"),
     }
 )
-
-
-def header_name(text: str) -> str:
-    """Return the header name as it is.
-
-    Raises: ValueError where it is none (RFC 9110 §5.1).
-    """
-    if not _TOKEN.fullmatch(text):
-        raise ValueError(f"`{text[:80]}` is not a header name")
-    return text
 
 
 def _credential_header(text: str) -> str:
@@ -199,6 +188,14 @@ class ServerAudit(Fields):
     """How much of message bodies is kept: `none`, `metadata`, `full`. Default: the gateway's."""
 
 
+class ServerTracing(Fields):
+    """How traces of agents go on here."""
+
+    parent: Literal["continue", "link"] = "continue"
+    """`continue`: an exchange belongs to the trace that its agent names. `link`: to a trace of its own that links to
+    it, so that no agent can write into somebody's trace. Whether a trace is kept is never the agent's to say."""
+
+
 class MCPServerSettings(Fields):
     """One server: its path, its replicas, its limits."""
 
@@ -225,6 +222,9 @@ class MCPServerSettings(Fields):
 
     audit: ServerAudit = ServerAudit()
     """Evidence about this server."""
+
+    tracing: ServerTracing = ServerTracing()
+    """Distributed traces."""
 
 
 class MCPServerDocument(Document):
