@@ -1,7 +1,7 @@
 """A store whose calls are timed, for whoever watches how it does. Wraps any other."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -78,7 +78,7 @@ class TimedStore:
         return await self._store.health()
 
     @contextmanager
-    def _timing(self, operation: str) -> Iterator[None]:
+    def _timing(self, operation: str) -> Generator[None]:
         began_s = self._clock_s()
         try:
             yield
