@@ -21,22 +21,36 @@ CARRIERS: Final = ("params", "result", "error")
 
 
 class Text(NamedTuple):
-    """One string of a message."""
+    """One string, key or number of a message."""
 
     path: Path
     """Where it stands; for a key, the place of its value."""
 
     value: str
     is_key: bool = False
+    is_number: bool = False
+    """Whether it is a number, here as it is written in JSON."""
+
+    @property
+    def key(self) -> str:
+        """The nearest key above, which says what a value is; empty where there is none."""
+        return next((step for step in reversed(self.path) if isinstance(step, str)), "")
 
 
 def texts(message: Message) -> Iterator[Text]:
-    """Return every string and every key of params, result and error, in the order of the message."""
+    """Return every string, key and number of params, result and error, in the order of the message."""
     found: list[Text] = []
     for carrier in CARRIERS:
         if carrier in message.body:
             _collect((carrier,), message.body[carrier], found)
     return iter(found)
+
+
+def texts_of(value: Json) -> list[Text]:
+    """Return every string, key and number of a value, in its order."""
+    found: list[Text] = []
+    _collect((), value, found)
+    return found
 
 
 def replace(message: Message, values: Mapping[Path, Json]) -> Message:
@@ -46,11 +60,21 @@ def replace(message: Message, values: Mapping[Path, Json]) -> Message:
     """
     if not values:
         return message
-    body: JsonObject = dict(message.body)
-    copies: dict[Path, Json] = {(): body}
-    for path, value in values.items():
-        _put(_own(path[:-1], copies), path[-1], value)
+    body = cast("JsonObject", replaced(message.body, values))
     return Message(message.kind, message.method, message.id, body)
+
+
+def replaced(value: Json, values: Mapping[Path, Json]) -> Json:
+    """Return the value with others at these places; what is not changed is shared.
+
+    Raises: LookupError, if there is no such place.
+    """
+    if () in values:
+        return values[()]
+    copies: dict[Path, Json] = {(): _copy(value)}
+    for path, item in values.items():
+        _put(_own(path[:-1], copies), path[-1], item)
+    return copies[()]
 
 
 def json_path(path: Path) -> str:
@@ -73,6 +97,8 @@ def _collect(path: Path, value: Json, found: list[Text]) -> None:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _collect((*path, index), item, found)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        found.append(Text(path, msgspec.json.encode(value).decode(), is_number=True))
 
 
 def _own(path: Path, copies: dict[Path, Json]) -> Json:
@@ -80,9 +106,13 @@ def _own(path: Path, copies: dict[Path, Json]) -> Json:
     if path not in copies:
         parent = _own(path[:-1], copies)
         value = _at(parent, path[-1])
-        copies[path] = dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+        copies[path] = _copy(value)
         _put(parent, path[-1], copies[path])
     return copies[path]
+
+
+def _copy(value: Json) -> Json:
+    return dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
 
 
 def _at(container: Json, step: str | int) -> Json:

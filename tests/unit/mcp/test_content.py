@@ -163,6 +163,7 @@ def test_texts_come_with_their_places_in_order() -> None:
         Text(("params", "a", 1, "c"), "c", is_key=True),
         Text(("params", "a", 1, "c"), "d"),
         Text(("params", "n"), "n", is_key=True),
+        Text(("params", "n"), "5", is_number=True),
         Text(("params", "t"), "t", is_key=True),
     ]
 

@@ -1,0 +1,1 @@
+"""The built-in detectors, each one value that fills the protocol `Detector`; named in `plugins`."""
