@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from openmcp.inspection.detector import Span
+from openmcp.language.detector import Span
 
 KEEPS: Final = 4
 """Characters that a mask leaves: enough to tell two cards of one person apart."""

@@ -13,12 +13,12 @@ import msgspec
 
 from openmcp.errors import Unavailable
 from openmcp.inspection import marks
-from openmcp.inspection.detector import Detector, PatternDetector
 from openmcp.inspection.looking import BUDGET, Look
 from openmcp.inspection.marks import Cut
 from openmcp.inspection.registry import installed, resolved
 from openmcp.inspection.scanner import NOTHING, Scanner
 from openmcp.inspection.views import Exceeded
+from openmcp.language.detector import Detector, PatternDetector
 from openmcp.mcp.content import Path, Text, json_path
 from openmcp.mcp.message import Json, JsonObject
 from openmcp.model.content import Detect, Redaction

@@ -5,7 +5,7 @@ from functools import cache
 from typing import cast
 
 from openmcp import plugins
-from openmcp.inspection.detector import Detector, detector_of
+from openmcp.language.detector import Detector, described
 from openmcp.model.content import Detect, Pattern
 
 _KIND = "detector"
@@ -23,9 +23,13 @@ def resolved(wanted: Detect) -> Detector:
 
     Raises: plugins.UnknownPlugin; ValueError for a keyword without letters.
     """
-    return detector_of(wanted) if isinstance(wanted, Pattern) else named(wanted)
+    return _described(wanted) if isinstance(wanted, Pattern) else named(wanted)
 
 
 def installed() -> Sequence[Detector]:
     """Return every detector that has a name of its own."""
     return [named(name) for name in plugins.names(_KIND)]
+
+
+def _described(pattern: Pattern) -> Detector:
+    return described(pattern.name, pattern.regex, keywords=pattern.keywords, validator=pattern.validator)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from openmcp.inspection.checks import Span
-from openmcp.inspection.detector import Detector, PatternDetector
+from openmcp.language.checks import Span
+from openmcp.language.detector import Detector, PatternDetector
 
 _FLAG: Final = "\U0001f3f4".encode()
 _END_OF_FLAG: Final = "\U000e007f".encode()

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from openmcp.inspection import checks
-from openmcp.inspection.detector import Detector, PatternDetector
+from openmcp.language import checks
+from openmcp.language.detector import Detector, PatternDetector
 
 _COUNTRIES: Final = "|".join(checks.IBAN_LENGTHS)
 

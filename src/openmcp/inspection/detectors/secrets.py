@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from openmcp.inspection.checks import Span, entropy
-from openmcp.inspection.detector import Detector, PatternDetector
-from openmcp.inspection.expressions import Expression
+from openmcp.language.checks import Span, entropy
+from openmcp.language.detector import Detector, PatternDetector
+from openmcp.language.expressions import Expression
 
 
 def _of_header(text: bytes, start: int, end: int) -> Iterable[Span]:

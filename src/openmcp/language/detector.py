@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from openmcp.inspection import checks, normal
-from openmcp.inspection.expressions import escape
-from openmcp.model.content import Pattern
+from openmcp.language import checks, normal
+from openmcp.language.expressions import escape
 
 Span: TypeAlias = tuple[int, int]
 """Begin and end, in bytes of UTF-8."""
@@ -84,14 +83,11 @@ VALIDATORS: Final[dict[str, Confirm | None]] = {"none": None, "luhn": checks.luh
 """What a `Detector` resource may name in `validator`."""
 
 
-def detector_of(pattern: Pattern) -> Detector:
-    """Return the detector that a resource, or a rule itself, describes."""
-    return PatternDetector(
-        pattern.name,
-        "",
-        (*pattern.regex, *map(keyword, pattern.keywords)),
-        check=VALIDATORS[pattern.validator],
-    )
+def described(
+    name: str, regex: Iterable[str], *, keywords: Iterable[str] = (), validator: str = "none"
+) -> PatternDetector:
+    """Return the detector that a resource, or a rule itself, describes. Raises: ValueError for an empty keyword."""
+    return PatternDetector(name, "", (*regex, *map(keyword, keywords)), check=VALIDATORS[validator])
 
 
 def keyword(phrase: str) -> str:

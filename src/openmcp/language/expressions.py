@@ -1,6 +1,6 @@
 """RE2 over bytes: `Expression` finds places, `Sieve` tells which of many expressions could find one.
 
-The one file of this stage that knows the binding. RE2 is linear for every text, which
+RE2 is linear for every text, which
 the standard library's `re` is not: it never touches traffic. Texts are UTF-8; places
 are offsets in bytes, because counting characters costs more than searching.
 """
