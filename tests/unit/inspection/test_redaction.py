@@ -20,13 +20,13 @@ def redacted(value: Any) -> Any:
 
 
 def test_what_holds_nothing_is_the_same_object() -> None:
-    value = {"a": [1, "text", None, True, 2.5], "b": {"c": "d"}}
+    value: Any = {"a": [1, "text", None, True, 2.5], "b": {"c": "d"}}
     assert REDACTOR.redact(value) == (value, ())
     assert redacted(value) is value
 
 
 def test_each_place_is_named_with_detector_and_length_and_never_with_the_value() -> None:
-    body = {"params": {"arguments": {"note": f"my number is {SSN}, my card {CARD}"}}}
+    body: Any = {"params": {"arguments": {"note": f"my number is {SSN}, my card {CARD}"}}}
     value, taken = REDACTOR.redact(body)
     assert value == {
         "params": {"arguments": {"note": "my number is [REDACTED:us-ssn], my card [REDACTED:credit-card]"}}
@@ -36,7 +36,7 @@ def test_each_place_is_named_with_detector_and_length_and_never_with_the_value()
 
 
 def test_what_is_not_touched_is_shared() -> None:
-    body = {"kept": {"a": "b"}, "changed": SSN}
+    body: Any = {"kept": {"a": "b"}, "changed": SSN}
     assert redacted(body)["kept"] is body["kept"]
 
 
