@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from openmcp.inspection import views
 from openmcp.inspection.views import Budget, Exceeded
 from openmcp.language.detector import Detector, Span
-from openmcp.language.expressions import Expression, Sieve
+from openmcp.language.regexes import Expression, Sieve
 
 MAX_FINDINGS: Final = 10_000
 """Of one detector in one text; with more the whole text counts as one finding."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from openmcp.language.expressions import Expression
 from openmcp.language.normal import normalised
+from openmcp.language.regexes import Expression
 
 MAX_DEPTH: Final = 8
 """Views of views: one more layer than this is not opened."""

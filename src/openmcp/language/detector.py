@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from openmcp.language import checks, normal
-from openmcp.language.expressions import escape
+from openmcp.language.regexes import escape
 
 Span: TypeAlias = tuple[int, int]
 """Begin and end, in bytes of UTF-8."""

@@ -13,7 +13,7 @@ import msgspec
 
 from openmcp.language.checks import Span, entropy
 from openmcp.language.detector import Detector, PatternDetector
-from openmcp.language.expressions import Expression
+from openmcp.language.regexes import Expression
 
 
 def _of_header(text: bytes, start: int, end: int) -> Iterable[Span]:
