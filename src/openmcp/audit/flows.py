@@ -17,6 +17,16 @@ _MAX_CACHED_CHARS: Final = 512
 """Longer ids are no session's: they are not worth the memory."""
 
 
+def keyed(hashing: Callable[[str, bytes], bytes], purpose: str, data: bytes) -> str:
+    """Return the keyed digest of anything that must not be written raw; `hashing`: `Keyring.digest`."""
+    return urlsafe_b64encode(hashing(purpose, data)).rstrip(b"=").decode()
+
+
+def session_digest(hashing: Callable[[str, bytes], bytes], session_id: str) -> str:
+    """Return the keyed digest by which records name a session."""
+    return keyed(hashing, "audit-session", session_id.encode())
+
+
 class Flows:
     """Names flows; called from one thread."""
 
@@ -33,16 +43,16 @@ class Flows:
         """Return the keyed digest by which records name a session."""
         digest = self._digests.get(session_id)
         if digest is None and len(session_id) > _MAX_CACHED_CHARS:
-            return self.secret("audit-session", session_id.encode())
+            return session_digest(self._hashing, session_id)
         if digest is None:
             if len(self._digests) >= self._capacity:
                 del self._digests[next(iter(self._digests))]
-            digest = self._digests[session_id] = self.secret("audit-session", session_id.encode())
+            digest = self._digests[session_id] = session_digest(self._hashing, session_id)
         return digest
 
     def secret(self, purpose: str, data: bytes) -> str:
         """Return the keyed digest of anything that must not be written raw."""
-        return urlsafe_b64encode(self._hashing(purpose, data)).rstrip(b"=").decode()
+        return keyed(self._hashing, purpose, data)
 
     def of_principal(self, binding: str, server: str, *, exchange: str, now_ns: int) -> str:
         """Return the flow of an exchange without a session; the first one gives it its name."""

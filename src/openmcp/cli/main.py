@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from openmcp import __version__
+from openmcp.cli.flow.group import flow
 from openmcp.errors import Misconfigured
 
 FILE = click.Path(path_type=Path)
@@ -97,6 +98,9 @@ def demo(directory: Path | None) -> int:
     from openmcp.cli import demo as command
 
     return command.run(directory)
+
+
+cli.add_command(flow)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

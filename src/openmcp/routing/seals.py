@@ -131,8 +131,7 @@ class Seals:
         return self._open_known(text, server.name)
 
     def _open_session_id(self, text: str, server: str) -> str:
-        opened = self._keyring.open("session-id", text, max_chars=_MAX_SESSION_ID)
-        sealed = msgspec.msgpack.decode(opened, type=_SessionId) if opened is not None else None
+        sealed = _opened_session_id(self._keyring, text)
         if sealed is None or sealed.server != self._server_key(server):
             raise UnknownSession(detail="the session id does not open, or belongs to another server")
         return sealed.upstream_id
@@ -312,6 +311,17 @@ class Seals:
         if state.inner is not None:
             params["requestState"] = state.inner
         return message.with_params(params), state
+
+
+def upstream_session_id(keyring: Keyring, text: str) -> str | None:
+    """Return the upstream's own id in one that was sealed for an anonymous agent; for whoever looks one up in a log."""
+    sealed = _opened_session_id(keyring, text)
+    return sealed.upstream_id if sealed is not None else None
+
+
+def _opened_session_id(keyring: Keyring, text: str) -> "_SessionId | None":
+    opened = keyring.open("session-id", text, max_chars=_MAX_SESSION_ID)
+    return msgspec.msgpack.decode(opened, type=_SessionId) if opened is not None else None
 
 
 def params_digest(message: Message) -> bytes:

@@ -1,0 +1,201 @@
+"""Proves a log from its bytes alone: every line is there, unchanged and in its place.
+
+The chain shows what was changed, removed, moved or added in the middle; what was cut off
+the end shows by the missing closing checkpoint, which also a killed process leaves behind:
+"ended uncleanly" is told, and is not "broken". Signatures show a chain that was made again
+by somebody who has not the key.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from openmcp.audit.reading.files import RawLine, log_files, raw_lines
+from openmcp.audit.record import GENESIS, VERSION, Line, decode
+
+CheckSignature: TypeAlias = Callable[[Line, bytes], str]
+"""Return what is wrong with a checkpoint's signature, `""` if nothing is; the bytes are the line's."""
+
+_HEAD_LINES: Final = 20
+"""So many lines of a file are tried to learn whose it is."""
+
+_ENDS: Final = frozenset({"rotated", "closed"})
+
+
+class State(Enum):
+    """What a writer's log is."""
+
+    INTACT = "intact"
+    """Whole, and closed by a checkpoint."""
+
+    UNCLEAN = "ended uncleanly"
+    """Whole as far as it goes; still being written, or the process was killed, or the end was cut off."""
+
+    BROKEN = "broken"
+    """A line was changed, removed, moved or added."""
+
+
+class Break(NamedTuple):
+    """The first line that is not as it was written."""
+
+    path: Path
+    number: int
+    """Line of the file, from 1."""
+
+    why: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What the log of one writer proves."""
+
+    writer: str
+    first: int = 0
+    """Number of its first line that is here."""
+
+    records: int = 0
+    checkpoints: int = 0
+    signed: int = 0
+    files: list[Path] = field(default_factory=list[Path])
+    end: str = ""
+    """Reason of the last checkpoint, if it is the last line."""
+
+    torn: Path | None = None
+    """The file whose last line is not whole."""
+
+    broken: Break | None = None
+
+    @property
+    def state(self) -> State:
+        """The verdict in one word."""
+        if self.broken is not None:
+            return State.BROKEN
+        return State.INTACT if self.end == "closed" and self.torn is None else State.UNCLEAN
+
+
+def verify(
+    paths: Iterable[Path], *, check_signature: CheckSignature | None = None, is_retained: bool = False
+) -> list[Verdict]:
+    """Return a verdict for each writer. `is_retained`: older files were removed on purpose.
+
+    Raises: LogNotReadable.
+    """
+    proof = _Proof(check_signature, is_retained)
+    for head in sorted(map(_head, log_files(paths))):
+        proof.read(head.path, head.writer)
+    return [writer.verdict for writer in proof.writers.values()]
+
+
+class _Head(NamedTuple):
+    writer: str
+    seq: int
+    path: Path
+
+
+def _head(path: Path) -> _Head:
+    """Return what the files are ordered by, so that those of a writer follow one another."""
+    for raw in raw_lines(path):
+        line = _read(raw)
+        if line is not None and line.writer:
+            return _Head(line.writer, line.seq, path)
+        if raw.number >= _HEAD_LINES:
+            break
+    return _Head("", 0, path)
+
+
+def _read(raw: RawLine) -> Line | None:
+    try:
+        return decode(raw.data) if raw.is_whole else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class _Writer:
+    """The chain of one writer as far as it was read."""
+
+    def __init__(self, name: str) -> None:
+        self.verdict = Verdict(name)
+        self.seq = 0
+        self.prev = GENESIS
+
+    def take(self, line: Line, raw: bytes, *, is_first_of_file: bool, is_retained: bool) -> str:
+        """Go one line on; return what is wrong with it, `""` if nothing is."""
+        verdict = self.verdict
+        if not verdict.records and is_retained and line.seq > 1:
+            # Nothing is here that the first line could be compared with.
+            self.seq, self.prev = line.seq - 1, line.prev
+        wrong = self._wrong(line, is_first_of_file=is_first_of_file)
+        self.seq, self.prev = line.seq, sha256(raw).hexdigest()
+        verdict.first = verdict.first or line.seq
+        verdict.records += 1
+        verdict.end = ""
+        if line.checkpoint is not None:
+            verdict.checkpoints += 1
+            verdict.end = line.checkpoint.reason
+        return wrong
+
+    def _wrong(self, line: Line, *, is_first_of_file: bool) -> str:
+        if line.v != VERSION:
+            return f"the line is of version {line.v} of the schema, this program reads {VERSION}"
+        if line.seq > self.seq + 1:
+            gap = (
+                f"line {self.seq + 1} is" if line.seq == self.seq + 2 else f"lines {self.seq + 1} to {line.seq - 1} are"
+            )
+            before = " before this file" if is_first_of_file else ""
+            return f"{gap} missing{before}"
+        if line.seq <= self.seq:
+            return f"line {line.seq} comes after line {self.seq}: it was moved, or is here twice"
+        if line.prev != self.prev:
+            return f"line {line.seq - 1} is not the one that was written before it: it was changed, or this line was"
+        if self.verdict.torn is not None:
+            return "the file before it ends in the middle of a line"
+        if is_first_of_file and self.verdict.records and self.verdict.end not in _ENDS:
+            return "the file before it does not end with a checkpoint: its end was cut off"
+        if line.checkpoint is not None and line.checkpoint.records != line.seq - 1:
+            return f"the checkpoint counts {line.checkpoint.records} lines, there are {line.seq - 1}"
+        return ""
+
+
+class _Proof:
+    """Goes through the files."""
+
+    def __init__(self, check_signature: CheckSignature | None, is_retained: bool) -> None:
+        self._check_signature = check_signature
+        self._is_retained = is_retained
+        self.writers: dict[str, _Writer] = {}
+
+    def read(self, path: Path, name: str) -> None:
+        """Take one file, of the writer `name`; files of a writer come in their order."""
+        self._writer(name).verdict.files.append(path)
+        seen: set[str] = set()
+        for raw in raw_lines(path):
+            line = _read(raw)
+            if line is None or not line.writer:
+                self._fail(self._writer(name).verdict, path, raw, is_record=line is not None)
+                continue
+            self._take(self._writer(line.writer), path, raw, line=line, is_first=line.writer not in seen)
+            seen.add(line.writer)
+
+    def _writer(self, name: str) -> _Writer:
+        return self.writers.setdefault(name, _Writer(name))
+
+    def _take(self, writer: _Writer, path: Path, raw: RawLine, *, line: Line, is_first: bool) -> None:
+        verdict = writer.verdict
+        wrong = writer.take(line, raw.data, is_first_of_file=is_first, is_retained=self._is_retained)
+        if not wrong and line.checkpoint is not None and self._check_signature is not None:
+            wrong = self._check_signature(line, raw.data)
+            verdict.signed += not wrong
+        if wrong and verdict.broken is None:
+            verdict.broken = Break(path, raw.number, wrong)
+
+    def _fail(self, verdict: Verdict, path: Path, raw: RawLine, *, is_record: bool) -> None:
+        if not raw.is_whole:
+            verdict.torn = path
+        elif verdict.broken is None:
+            why = "the line names no writer" if is_record else "the line is no record"
+            verdict.broken = Break(path, raw.number, why)

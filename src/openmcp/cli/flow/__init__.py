@@ -1,0 +1,1 @@
+"""`openmcp flow`: recorded flows, for people. Each module is one command; `group` names their options."""
