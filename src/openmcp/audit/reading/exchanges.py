@@ -5,17 +5,21 @@ A flow is what a person replays: the session in the legacy era; else what the wr
 without a long pause. One pass, in the order of time.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from openmcp.audit.reading.entries import Entry
-from openmcp.audit.record import AgentPart, DecisionPart, HttpPart, Line, OutcomePart, TimingPart
+from openmcp.audit.record import AgentPart, DecisionPart, HttpPart, OutcomePart, TimingPart, TracePart
 
 KeyT = TypeVar("KeyT")
 ItemT = TypeVar("ItemT")
 
 IDLE_NS: Final = 300 * 10**9
+_LINK: Final = re.compile(rb'hmac:[A-Za-z0-9_-]{16,64}|"taskId":"[^"\\]{8,1024}"')
+"""Digests of states, and ids of tasks: what an agent is given and brings again. Sealed, so that nobody guesses one."""
+
 _LINKS: Final = 100_000
 """Remembered names and links; the oldest go first. A lost one only splits a flow in two."""
 
@@ -44,14 +48,22 @@ class Exchange:
 
     outcome: OutcomePart | None = None
     timing: TimingPart | None = None
+    trace: TracePart | None = None
     is_ended: bool = False
     """Whether its last line is there; not so for what is under way, and after a crash."""
 
     links: set[str] = field(default_factory=set[str])
     """What ties it to earlier and later exchanges: digests of states and tasks, ids of reviews."""
 
-    def take(self, line: Line) -> None:
-        """Learn from one more line."""
+    def take(self, entry: Entry) -> None:
+        """Learn from one more record."""
+        line = entry.line
+        if line.body or line.changes:
+            self.links.update(match[0].decode() for match in _LINK.finditer(entry.raw))
+        if line.review is not None:
+            self.links.add(f"review:{line.review.id}")
+        if line.grant is not None and line.grant.review:
+            self.links.add(f"review:{line.grant.review}")
         self.last_ts = max(self.last_ts, line.ts)
         self.flow = line.flow or self.flow
         self.agent = line.agent or self.agent
@@ -59,7 +71,7 @@ class Exchange:
         self.replica = line.replica or self.replica
         self.http = line.http or self.http
         self.outcome = line.outcome if line.type == "exchange" else self.outcome
-        self.timing = line.timing or self.timing
+        self.timing, self.trace = line.timing or self.timing, line.trace or self.trace
         self.is_ended = self.is_ended or line.type == "exchange"
         if line.type == "decision" and self.decision is None:
             self.decision = line.decision
@@ -94,7 +106,7 @@ def exchanges(entries: Iterable[Entry], *, idle_ns: int = IDLE_NS) -> Iterator[E
         if exchange is None:
             number += 1
             exchange = open_ones[line.exchange] = Exchange(line.exchange, number, line.ts)
-        exchange.take(line)
+        exchange.take(entry)
         if line.type == "exchange":
             del open_ones[line.exchange]
             naming.name(exchange)
@@ -102,6 +114,10 @@ def exchanges(entries: Iterable[Entry], *, idle_ns: int = IDLE_NS) -> Iterator[E
     for exchange in open_ones.values():
         naming.name(exchange)
         yield exchange
+
+
+_Key: TypeAlias = tuple[str, str, str]
+"""Agent, the user for whom it acts, and server."""
 
 
 class Naming:
@@ -112,13 +128,14 @@ class Naming:
         self._names: dict[str, str] = {}
         """Name that a writer gave → name of the whole flow."""
 
-        self._running: dict[tuple[str, str, str], tuple[str, int]] = {}
-        self._links: dict[str, str] = {}
+        self._running: dict[_Key, tuple[str, int]] = {}
+        self._links: dict[tuple[_Key, str], str] = {}
 
     def name(self, exchange: Exchange) -> None:
         """Set the flow; called for exchanges in the order of their ends."""
         given = exchange.flow or exchange.id
-        if exchange.session or exchange.agent is None:
+        is_named = bool(exchange.session) or (exchange.trace is not None and exchange.trace.trace == given)
+        if is_named or exchange.agent is None:
             exchange.flow = given
         else:
             exchange.flow = self._names.get(given) or self._linked(exchange) or self._continued(exchange, given)
@@ -127,16 +144,17 @@ class Naming:
             last = max(self._running.pop(key, ("", 0))[1], exchange.last_ts)
             _keep(self._running, key, (exchange.flow, last))
         for link in exchange.links:
-            _keep(self._links, link, exchange.flow)
+            _keep(self._links, (self._key(exchange), link), exchange.flow)
 
     def _linked(self, exchange: Exchange) -> str | None:
-        return next((self._links[link] for link in sorted(exchange.links) if link in self._links), None)
+        key, links = self._key(exchange), self._links
+        return next((links[key, link] for link in sorted(exchange.links) if (key, link) in links), None)
 
     def _continued(self, exchange: Exchange, given: str) -> str:
         flow, last_ts = self._running.get(self._key(exchange), ("", 0))
         return flow if flow and exchange.first_ts - last_ts <= self._idle_ns else given
 
-    def _key(self, exchange: Exchange) -> tuple[str, str, str]:
+    def _key(self, exchange: Exchange) -> _Key:
         agent = exchange.agent
         return (agent.id if agent else "", (agent.on_behalf_of if agent else None) or "", exchange.server)
 

@@ -6,16 +6,18 @@ The file has no name and is gone with the process.
 import tempfile
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from openmcp.audit.record import Line, decode
+
+_IN_MEMORY: Final = 8 << 20
 
 
 class Spool:
     """A sequence of records; a context that ends with their removal."""
 
     def __init__(self, lines: Iterable[bytes] = ()) -> None:
-        self._file = tempfile.TemporaryFile("w+b")
+        self._file = tempfile.SpooledTemporaryFile[bytes](_IN_MEMORY, "w+b")
         self._places: list[tuple[int, int]] = []
         for line in lines:
             self.add(line)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from openmcp.audit.reading.entries import Entry
-from openmcp.audit.record import DecisionPart, Line, OutcomePart
+from openmcp.audit.record import DecisionPart, FindingPart, Line, OutcomePart
 from openmcp.telemetry.harmless import json_line, text
 
 _FROM_AGENT: Final = "agent→gateway"
@@ -74,32 +74,34 @@ def excerpt(line: Line, chars: int) -> str:
     """Return the beginning of what a message says: its parameters, result or error, on one line."""
     if not line.body:
         return ""
-    said: object = msgspec.json.decode(line.body)
-    if isinstance(said, dict):
-        for member in ("params", "result", "error"):
-            if member in said:
-                said = said[member]
-                break
-        else:
-            return ""
-    return text(json_line(msgspec.json.encode(_essence(said))).decode(), chars)
+    said = _essence(msgspec.json.decode(line.body, type=_Said))
+    return text(json_line(said).decode(), chars) if said else ""
 
 
-def pretty(line: Line) -> list[str]:
+def pretty(body: bytes) -> list[str]:
     """Return a message in lines, indented; what a terminal would obey is escaped."""
-    if not line.body:
-        return []
-    return [json_line(part).decode() for part in msgspec.json.format(bytes(line.body), indent=2).split(b"\n")]
+    return [json_line(part).decode() for part in msgspec.json.format(body, indent=2).split(b"\n")] if body else []
 
 
-def _essence(said: object) -> object:
-    """Leave out what stands beside the matter: `_meta`, and arguments' wrapping."""
-    if not isinstance(said, dict):
-        return said
-    said = {key: value for key, value in said.items() if key != "_meta"}
-    if "arguments" in said and set(said) <= {"name", "arguments"}:
-        return said["arguments"]
-    return said
+def redactions(line: Line) -> list[str]:
+    """Return what is not in the record's body, in words."""
+    return [text(f"{part.path}: {part.detector}, {part.length} characters") for part in line.redactions]
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """The parts of a message of which one is the matter."""
+
+    params: dict[str, msgspec.Raw] = {}
+    result: dict[str, msgspec.Raw] = {}
+    error: msgspec.Raw = msgspec.Raw()
+
+
+def _essence(said: _Said) -> bytes:
+    """Return the matter: without `_meta`, and of a call the arguments alone, since the name stands elsewhere."""
+    members = {key: value for key, value in (said.params or said.result).items() if key != "_meta"}
+    if "arguments" in members and set(members) <= {"name", "arguments"}:
+        return bytes(members["arguments"])
+    return msgspec.json.encode(members) if members else bytes(said.error)
 
 
 def _message(line: Line) -> tuple[str, tuple[str, ...], Tone]:
@@ -121,7 +123,26 @@ def _notes(line: Line) -> tuple[str, ...]:
         notes.append(text(line.outcome.kind))
     if line.body_state:
         notes.append(f"body {line.body_state}")
-    return tuple(notes)
+    if line.base:
+        notes.append("unchanged" if not line.changes else f"{len(line.changes)} changed")
+    if line.redactions:
+        notes.append(f"{len(line.redactions)} redacted")
+    return (*notes, *map(_finding, line.findings), *_people(line))
+
+
+def _finding(finding: FindingPart) -> str:
+    trial = ", on trial" if finding.is_shadow else ""
+    where = f" at {text(finding.path)}" if finding.path else ""
+    return text(f"{finding.detector} found{where}: {finding.action} by {finding.policy}/{finding.rule}{trial}")
+
+
+def _people(line: Line) -> Iterator[str]:
+    review, grant = line.review, line.grant
+    if review is not None:
+        by = f" by {text(review.voter)} ({text(review.assurance)})" if review.voter else ""
+        yield f"review {text(review.id)} {review.step}{by}{': ' + text(review.reason) if review.reason else ''}"
+    if grant is not None:
+        yield f"grant {text(grant.id)} {grant.step}"
 
 
 def _decision(decision: DecisionPart | None) -> tuple[str, tuple[str, ...], Tone]:

@@ -7,6 +7,7 @@ by somebody who has not the key.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
@@ -15,11 +16,17 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from openmcp.audit.chain import signed_part
+from openmcp.audit.reading.bodies import Bodies, BodyMissing
 from openmcp.audit.reading.files import RawLine, log_files, raw_lines
 from openmcp.audit.record import GENESIS, VERSION, Line, decode
+from openmcp.state.signing import is_signed, key_id
+from openmcp.state.signing import raw as read_key
 
 CheckSignature: TypeAlias = Callable[[Line, bytes], str]
 """Return what is wrong with a checkpoint's signature, `""` if nothing is; the bytes are the line's."""
+
+_CHANGED: Final = "the line is not as it was written"
 
 _HEAD_LINES: Final = 20
 """So many lines of a file are tried to learn whose it is."""
@@ -78,6 +85,35 @@ class Verdict:
         return State.INTACT if self.end == "closed" and self.torn is None else State.UNCLEAN
 
 
+def signature_check(public_keys: Iterable[bytes]) -> CheckSignature:
+    """Return the check against keys that the verifier has from elsewhere; without any, against those the log names.
+
+    A log that names its own keys only shows that one holder signed all of it.
+    """
+    known = {key_id(key): key for key in public_keys}
+    is_told = bool(known)
+
+    def check(line: Line, raw: bytes) -> str:
+        checkpoint = line.checkpoint
+        if checkpoint is None:
+            return ""
+        if not checkpoint.kid:
+            return "the checkpoint is not signed" if is_told else ""
+        if not is_told and checkpoint.public_key:
+            with suppress(ValueError):
+                key = read_key(checkpoint.public_key)
+                known.setdefault(key_id(key), key)
+        signing = known.get(checkpoint.kid)
+        if signing is None:
+            return f"the checkpoint is signed with the key {checkpoint.kid}, which is none of those given"
+        signed = signed_part(raw)
+        if signed is None or not is_signed(*signed, signing):
+            return "the signature of the checkpoint does not hold: the line was changed, or made by somebody else"
+        return ""
+
+    return check
+
+
 def verify(
     paths: Iterable[Path], *, check_signature: CheckSignature | None = None, is_retained: bool = False
 ) -> list[Verdict]:
@@ -85,8 +121,9 @@ def verify(
 
     Raises: LogNotReadable.
     """
-    proof = _Proof(check_signature, is_retained)
-    for head in sorted(map(_head, log_files(paths))):
+    files = log_files(paths)
+    proof = _Proof(check_signature, is_retained, Bodies(files))
+    for head in sorted(map(_head, files)):
         proof.read(head.path, head.writer)
     return [writer.verdict for writer in proof.writers.values()]
 
@@ -122,6 +159,11 @@ class _Writer:
         self.verdict = Verdict(name)
         self.seq = 0
         self.prev = GENESIS
+        self.at: tuple[Path, int] | None = None
+        """Where its last line stands."""
+
+        self.suspect: Break | None = None
+        """A line that does not fit the one before: whichever of both was changed shows at the next."""
 
     def take(self, line: Line, raw: bytes, *, is_first_of_file: bool, is_retained: bool) -> str:
         """Go one line on; return what is wrong with it, `""` if nothing is."""
@@ -151,7 +193,7 @@ class _Writer:
         if line.seq <= self.seq:
             return f"line {line.seq} comes after line {self.seq}: it was moved, or is here twice"
         if line.prev != self.prev:
-            return f"line {line.seq - 1} is not the one that was written before it: it was changed, or this line was"
+            return _CHANGED
         if self.verdict.torn is not None:
             return "the file before it ends in the middle of a line"
         if is_first_of_file and self.verdict.records and self.verdict.end not in _ENDS:
@@ -164,9 +206,10 @@ class _Writer:
 class _Proof:
     """Goes through the files."""
 
-    def __init__(self, check_signature: CheckSignature | None, is_retained: bool) -> None:
+    def __init__(self, check_signature: CheckSignature | None, is_retained: bool, bodies: Bodies) -> None:
         self._check_signature = check_signature
         self._is_retained = is_retained
+        self._bodies = bodies
         self.writers: dict[str, _Writer] = {}
 
     def read(self, path: Path, name: str) -> None:
@@ -186,12 +229,30 @@ class _Proof:
 
     def _take(self, writer: _Writer, path: Path, raw: RawLine, *, line: Line, is_first: bool) -> None:
         verdict = writer.verdict
+        if writer.suspect is not None:
+            if line.prev != writer.prev:
+                verdict.broken = writer.suspect
+            writer.suspect = None
+        before, fits = writer.at, line.prev == writer.prev
         wrong = writer.take(line, raw.data, is_first_of_file=is_first, is_retained=self._is_retained)
+        writer.at = (path, raw.number)
         if not wrong and line.checkpoint is not None and self._check_signature is not None:
             wrong = self._check_signature(line, raw.data)
-            verdict.signed += not wrong
+            verdict.signed += not wrong and bool(line.checkpoint.kid)
+        wrong = wrong or self._wrong_body(line)
         if wrong and verdict.broken is None:
             verdict.broken = Break(path, raw.number, wrong)
+            if wrong == _CHANGED and not fits and before is not None:
+                verdict.broken = Break(*before, _CHANGED)
+                writer.suspect = Break(path, raw.number, _CHANGED)
+
+    def _wrong_body(self, line: Line) -> str:
+        if line.body_ref is not None:
+            try:
+                self._bodies.spilled(line.body_ref)
+            except BodyMissing as error:
+                return str(error)
+        return ""
 
     def _fail(self, verdict: Verdict, path: Path, raw: RawLine, *, is_record: bool) -> None:
         if not raw.is_whole:

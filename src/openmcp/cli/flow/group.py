@@ -114,11 +114,19 @@ def export(name: str | None, config: Path | None, logs: tuple[Path, ...], form: 
 @flow.command(short_help="Prove that a log is whole and unchanged.")
 @click.argument("paths", metavar="[PATH...]", nargs=-1, type=FILE)
 @_log_options
+@click.option("--public-key", "keys", multiple=True, type=FILE, metavar="PEM", help="Keys that sign; else the node's.")
 @click.option("--retained", is_flag=True, help="Older files were removed on purpose.")
 @click.option("--strict", is_flag=True, help="Also exit with 1 for logs that ended uncleanly.")
 @output_option
-def verify(paths: tuple[Path, ...], config: Path | None, logs: tuple[Path, ...], form: str, **options: bool) -> int:
-    """Check numbers, chain, checkpoints and signatures, without asking anybody.
+def verify(
+    paths: tuple[Path, ...],
+    config: Path | None,
+    logs: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    form: str,
+    **options: bool,
+) -> int:
+    """Check numbers, chain, checkpoints, signatures and long bodies, without asking anybody.
 
     PATH is a folder or a file of the log. Names the first line that is not as it was
     written. A log whose end is missing "ended uncleanly": it is still being written, its
@@ -126,4 +134,7 @@ def verify(paths: tuple[Path, ...], config: Path | None, logs: tuple[Path, ...],
     """
     from openmcp.cli.flow import verifying as command
 
-    return command.run(config, (*paths, *logs), form=form, is_retained=options["retained"], is_strict=options["strict"])
+    paths = (*paths, *logs)
+    return command.run(
+        config, paths, keys=keys, form=form, is_retained=options["retained"], is_strict=options["strict"]
+    )

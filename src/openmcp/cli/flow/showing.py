@@ -11,8 +11,7 @@ from openmcp.audit.reading.entries import Log
 from openmcp.audit.reading.exchanges import Exchange
 from openmcp.audit.reading.files import LogNotReadable
 from openmcp.audit.reading.flows import Flow, FlowUnknown, Found, find
-from openmcp.audit.reading.timeline import Row, Timeline, Tone, excerpt, pretty
-from openmcp.audit.record import Line
+from openmcp.audit.reading.timeline import Row, Timeline, Tone, excerpt, pretty, redactions
 from openmcp.cli.flow.listing import flow_values
 from openmcp.cli.flow.moments import lasted, shown
 from openmcp.cli.flow.sources import find_source
@@ -61,7 +60,8 @@ def found_flow(log: Log, name: str) -> Found:
 def heading(flow: Flow, agents: dict[str, Exchange]) -> Iterator[str]:
     """Yield what stands above a timeline."""
     yield click.style(f"flow {text(flow.id)}", bold=True)
-    yield f"  {shown(flow.started)} for {lasted((flow.ended - flow.started) / 1e9)}, {counted(flow.exchanges, 'exchange')}"
+    took = lasted((flow.ended - flow.started) / 1e9)
+    yield f"  {shown(flow.started)} for {took}, {counted(flow.exchanges, 'exchange')}"
     for exchange in agents.values():
         agent = exchange.agent
         if agent is not None:
@@ -82,10 +82,7 @@ def _lines(row: Row, started: int, *, is_whole: bool) -> Iterator[str]:
     rest = "" if is_whole else excerpt(row.line, max(_LEAST_EXCERPT, terminal_width() - _MARGIN - len(row.what)))
     yield f"{start} {what}{facts}{'  ' + click.style(rest, dim=True) if rest else ''}"
     if is_whole:
-        for line in pretty(row.line):
+        for line in pretty(bytes(row.line.body)):
             yield f"{'':>{_MARGIN}}{line}"
-    yield from _redactions(row.line)
-
-
-def _redactions(line: Line) -> Iterator[str]:
-    return iter(())
+    for words in redactions(row.line):
+        yield f"{'':>{_MARGIN}}{click.style('redacted', fg='magenta')} {words}"

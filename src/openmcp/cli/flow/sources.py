@@ -15,6 +15,7 @@ from openmcp.config.snapshot import FileSinkSettings, GatewaySettings
 from openmcp.errors import Fault, Misconfigured
 from openmcp.routing.seals import upstream_session_id
 from openmcp.state.sealing import KEY_BYTES, Keyring
+from openmcp.state.signing import Signer, read_public_keys
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,15 @@ class Source:
         sealing = keys.sealing or (_key(folder / "sealing"),)
         return Keyring(sealing=sealing, hashing=keys.hashing or _key(folder / "hashing"))
 
+    def public_keys(self) -> tuple[bytes, ...]:
+        """Return the keys that the node's checkpoints are signed with, as far as they are here."""
+        if self.settings is None:
+            return ()
+        if self.settings.keys.signing:
+            return Signer(self.settings.keys.signing).public_keys
+        kept = self.settings.data_dir / "keys" / "signing.pub"
+        return read_keys(kept) if kept.is_file() else ()
+
     def session_digests(self, raw: str) -> frozenset[str]:
         """Return the digests that records may have for the session id that an agent has. Raises: as `keyring`."""
         keyring = self.keyring()
@@ -62,6 +72,14 @@ def find_source(config: Path | None, logs: Sequence[Path]) -> Source:
         text = "the audit log is not written to files: give the collected lines with --log PATH"
         raise Misconfigured([Fault(str(config), text)])
     return Source(folders, settings)
+
+
+def read_keys(path: Path) -> tuple[bytes, ...]:
+    """Return the public keys of a PEM file. Raises: click.ClickException."""
+    try:
+        return read_public_keys(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{path}: {error}") from error
 
 
 def _key(path: Path) -> bytes:

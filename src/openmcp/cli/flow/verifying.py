@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from openmcp.audit.reading.files import LogNotReadable
-from openmcp.audit.reading.verify import State, Verdict, verify
-from openmcp.cli.flow.sources import find_source
+from openmcp.audit.reading.verify import State, Verdict, signature_check, verify
+from openmcp.cli.flow.sources import find_source, read_keys
 from openmcp.cli.output import print_values
 from openmcp.cli.report import counted
 from openmcp.telemetry.harmless import text
@@ -15,16 +15,27 @@ from openmcp.telemetry.harmless import text
 _COLOURS = {State.INTACT: "green", State.UNCLEAN: "yellow", State.BROKEN: "red"}
 
 
-def run(config: Path | None, paths: Sequence[Path], *, form: str, is_retained: bool, is_strict: bool) -> int:
+def run(
+    config: Path | None,
+    paths: Sequence[Path],
+    *,
+    keys: Sequence[Path],
+    form: str,
+    is_retained: bool,
+    is_strict: bool,
+) -> int:
     """Print a verdict for each writer; return 1 if one is broken."""
     source = find_source(config, paths)
+    public = [key for path in keys for key in read_keys(path)] or source.public_keys()
     try:
-        verdicts = verify(source.paths, is_retained=is_retained)
+        verdicts = verify(source.paths, check_signature=signature_check(public), is_retained=is_retained)
     except LogNotReadable as error:
         raise click.ClickException(str(error)) from error
     if form == "table":
         for verdict in verdicts:
             _print(verdict)
+        if not public and any(verdict.signed for verdict in verdicts):
+            click.echo("The keys of the signatures are those that the log names: give the real ones with --public-key.")
     else:
         print_values([_values(verdict) for verdict in verdicts], form)
     bad = {State.BROKEN, State.UNCLEAN} if is_strict else {State.BROKEN}
@@ -36,7 +47,7 @@ def _print(verdict: Verdict) -> None:
     counts = [
         counted(verdict.records, "record"),
         counted(len(verdict.files), "file"),
-        counted(verdict.checkpoints, "checkpoint"),
+        f"{counted(verdict.checkpoints, 'checkpoint')} ({verdict.signed} signed)",
     ]
     if verdict.first > 1:
         counts.append(f"from record {verdict.first} on")
