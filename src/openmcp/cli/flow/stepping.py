@@ -5,12 +5,13 @@ no terminal, lines are read and the output is only ever appended to.
 """
 
 import os
+import select
 import shutil
 import sys
 import termios
 import textwrap
 import tty
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ _HELP: Final = "n next · b back · d next decision · g first · G last · NUMB
 _NEXT: Final = ("n", "", " ", "\r", "\n", "j", "\x1b[C", "\x1b[B")
 _BACK: Final = ("b", "p", "k", "\x1b[D", "\x1b[A")
 _END: Final = ("q", "\x03", "\x04", "\x1b")
+_ESCAPE_S: Final = 0.05
 _ROWS: Final = 7
 """Lines of the screen that are not bodies."""
 
@@ -112,7 +114,7 @@ class _Walk:
 
 
 @contextmanager
-def _single_keys() -> Iterator[None]:
+def _single_keys() -> Generator[None]:
     """Let the terminal give each key at once, and leave it as it was."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
@@ -124,8 +126,12 @@ def _single_keys() -> Iterator[None]:
 
 
 def _read_key() -> str:
-    # A key such as an arrow comes as several bytes in one read.
-    return os.read(sys.stdin.fileno(), 16).decode(errors="replace") or "q"
+    descriptor = sys.stdin.fileno()
+    key = os.read(descriptor, 1)
+    # An arrow is an escape with more behind it, which comes at once.
+    while key.startswith(b"\x1b") and len(key) < 3 and select.select([descriptor], [], [], _ESCAPE_S)[0]:
+        key += os.read(descriptor, 1)
+    return key.decode(errors="replace") or "q"
 
 
 def _side_by_side(legs: Sequence[Leg], columns: int, height: int | None) -> Iterator[str]:

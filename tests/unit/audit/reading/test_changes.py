@@ -16,14 +16,14 @@ def change(op: str, path: str, value: Any = None) -> ChangePart:
 
 
 def test_entries_are_removed_by_their_old_places() -> None:
-    body = {"result": {"tools": [{"name": name} for name in "abcde"]}}
+    body: Any = {"result": {"tools": [{"name": name} for name in "abcde"]}}
     after = changed(body, [change("removed", "$.result.tools[1]"), change("removed", "$.result.tools[3]")])
     assert after == {"result": {"tools": [{"name": name} for name in "ace"]}}
     assert len(body["result"]["tools"]) == 5
 
 
 def test_replaced_removed_and_added_come_together() -> None:
-    body = {"result": {"tools": ["a", "b"], "old": 1, "ttlMs": 600}}
+    body: Any = {"result": {"tools": ["a", "b"], "old": 1, "ttlMs": 600}}
     after = changed(
         body,
         [
