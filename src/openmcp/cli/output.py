@@ -7,8 +7,8 @@ in tables and escaped in JSON and YAML.
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 import click
 import msgspec
@@ -19,22 +19,7 @@ from openmcp.telemetry.harmless import json_line, text
 Value: TypeAlias = object
 """JSON values."""
 
-Command = TypeVar("Command", bound=Callable[..., object])
-
-FORMS: Final = ("table", "json", "yaml")
 _CELL_CHARS: Final = 200
-
-
-def output_option(command: Command) -> Command:
-    """Give a command `--output table|json|yaml`."""
-    return click.option(
-        "--output",
-        "form",
-        type=click.Choice(FORMS),
-        default="table",
-        show_default=True,
-        help="Form of what is printed.",
-    )(command)
 
 
 def print_values(values: Value, form: str) -> None:

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import click
 
-from openmcp.cli.output import output_option
+from openmcp.cli.options import output_option
 
 FILE: Final = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., object])
