@@ -5,6 +5,7 @@ and makes the rest anew with each. A swap is one assignment: exchanges under way
 the gateway that they began with, and ask the newest one about whatever comes late.
 """
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ from openmcp.model.arrival import Arrival
 from openmcp.model.decision import Permitted
 from openmcp.model.http import Request, Wire
 from openmcp.model.origin import Origin
+from openmcp.model.pin import Change, PinEvent
 from openmcp.model.server import Replica, Server
 from openmcp.model.session import Session
 from openmcp.policy.compile import compile_policies
@@ -34,9 +36,12 @@ from openmcp.policy.policy import Policy
 from openmcp.routing.affinity import Affinity
 from openmcp.routing.balancer import Balancer
 from openmcp.routing.catalogues import Catalogues
+from openmcp.routing.guard import Guard
 from openmcp.routing.health import HealthBook
+from openmcp.routing.ledger import Ledger
 from openmcp.routing.line import Answer
 from openmcp.routing.passage import Passage
+from openmcp.routing.pinboard import Pinboard
 from openmcp.routing.prober import Prober
 from openmcp.routing.router import Router
 from openmcp.routing.routing import Routing
@@ -50,6 +55,8 @@ from openmcp.telemetry.spans import Tracer
 from openmcp.upstream import verdict
 from openmcp.upstream.client import Client
 from openmcp.upstream.errands import Errands
+
+log = logging.getLogger(__name__)
 
 
 class Runtime:
@@ -72,7 +79,11 @@ class Runtime:
         self._errands = Errands(self.upstream)
         self.prober = Prober(self._ask, health=self.health, clock=clock)
         self.prober.know(snapshot.servers)
-        self.catalogues = Catalogues(self.prober.read, clock)
+        self.pinboard = Pinboard(Ledger(store), clock, self._definition_changed)
+        self.pinboard.configure(snapshot.servers)
+        self.catalogues = Catalogues(self.prober.read, clock, compare=self.pinboard.compare)
+        self._guard = Guard(self.pinboard, self.catalogues)
+        self._metrics = metrics
         self.sessions = Sessions(store, keyring, clock)
         self._passage = Passage(Seals(keyring, clock), store)
         self._affinity = Affinity(self.sessions, self._passage.seals)
@@ -113,6 +124,7 @@ class Runtime:
 
     def swap(self, snapshot: Snapshot) -> None:
         """Put a validated snapshot in force; no exchange is dropped."""
+        self.pinboard.configure(snapshot.servers)
         self._gateway = self._compose(snapshot)
         self.snapshot = snapshot
         self.start()
@@ -121,6 +133,7 @@ class Runtime:
         """Stop probing, close all connections to servers, and tell what was only counted."""
         self.recorder.tell()
         await self._errands.close()
+        await self.pinboard.close()
         await self.prober.stop()
         await self._lasting.close()
         await self.upstream.close()
@@ -133,6 +146,7 @@ class Runtime:
             passage=self._passage,
             balancer=Balancer(self.health, self.upstream.in_flight),
             catalogues=self.catalogues,
+            guard=self._guard,
             prober=self.prober,
             streams=self._streams,
         )
@@ -158,6 +172,14 @@ class Runtime:
             errands=self._errands,
             newest=self.newest,
         )
+
+    def _definition_changed(self, event: PinEvent) -> None:
+        """A server offers something that nobody has accepted, or somebody has accepted it: for all who watch."""
+        facts = {"server": event.server, "change": event.change.value, "kind": event.key.kind, "name": event.key.name}
+        facts |= {"digest": event.digest, "by": event.by}
+        level = logging.INFO if event.change is Change.ACCEPTED else logging.WARNING
+        log.log(level, "definition-changed", extra={**facts, "held": event.is_held})
+        self._metrics.definition_changed(event.server, event.change.value)
 
     async def _ask(
         self, server: Server, replica: Replica, *, message: Message | None, revision: Revision, session: Session | None

@@ -33,7 +33,6 @@ FIELDS: dict[str, str] = {
     "MCPServer spec.upstream.http2": "this version speaks HTTP/1.1",
     "MCPServer spec.upstream.identityHeader": "the upstream is not told who the agent is so far",
     "MCPServer spec.upstream.credentials[].value.secretRef": _KUBERNETES,
-    "MCPServer spec.pinning": "pinned definitions come later",
     **{
         f"{kind}.{name}": _IDENTITY
         for kind in ("IdentitySource spec", "Agent spec.identities[]")

@@ -175,6 +175,9 @@ _LISTINGS: Final = {
     RESOURCES_TEMPLATES_LIST: Listing("resourceTemplates", SubjectKind.RESOURCE, "uriTemplate"),
 }
 
+LISTS: Final = frozenset(_LISTINGS)
+"""Methods whose results list what a server offers."""
+
 _NAMED: Final = {
     TOOLS_CALL: (SubjectKind.TOOL, "name"),
     PROMPTS_GET: (SubjectKind.PROMPT, "name"),

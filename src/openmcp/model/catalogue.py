@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from openmcp.mcp.methods import Subject, SubjectKind
+from openmcp.model.pin import Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,6 @@ class Catalogue:
 
     complete: frozenset[SubjectKind] = frozenset()
     """Kinds whose last page was seen: a name of these kinds that is absent does not exist."""
+
+    offers: tuple[Offer, ...] = ()
+    """Of a server whose definitions are pinned: all that every replica lists. Only there until they were compared."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from openmcp.model.pin import Pinning
 from openmcp.model.tls import CallingTls
 
 
@@ -147,3 +148,4 @@ class Server:
     """Whether exchanges belong to the trace that the agent names; else to one of their own, which links to it."""
 
     bodies: Bodies = Bodies.METADATA
+    pinning: Pinning = Pinning.NONE

@@ -7,21 +7,30 @@ once a list was read to its last page. Lives longer than a snapshot.
 """
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from openmcp.errors import Hidden
-from openmcp.mcp import headers
-from openmcp.mcp.message import Json, JsonObject, canonical
+from openmcp.errors import Hidden, StoreUnavailable
+from openmcp.mcp import methods
+from openmcp.mcp.message import Json, Message
 from openmcp.mcp.methods import Listing, Subject, SubjectKind
 from openmcp.model.agent import Agent
 from openmcp.model.catalogue import Catalogue, Definition
+from openmcp.model.decision import Permitted
+from openmcp.model.pin import Pinning
 from openmcp.model.server import Server
 from openmcp.routing import templates
+from openmcp.routing.definitions import definitions
 from openmcp.routing.views import Views
 
 Reader = Callable[[Server], Awaitable[Catalogue | None]]
 """Reads all lists of a server; `None` if it cannot be read now."""
+
+Compare = Callable[[Server, Catalogue], Awaitable[None]]
+"""Compares a reading with what is pinned. Raises: StoreUnavailable."""
+
+log = logging.getLogger(__name__)
 
 _REREAD_AFTER_S = 2.0
 """A miss reads the lists again, but not more often than this per server."""
@@ -32,8 +41,9 @@ _EMPTY = Catalogue()
 class Catalogues:
     """The catalogue of every server."""
 
-    def __init__(self, read: Reader, clock: Callable[[], float]) -> None:
+    def __init__(self, read: Reader, clock: Callable[[], float], *, compare: Compare | None = None) -> None:
         self._read = read
+        self._compare = compare
         self._clock = clock
         self._own: dict[str, Catalogue] = {}
         self._read_at: dict[str, float] = {}
@@ -64,6 +74,15 @@ class Catalogues:
             raise Hidden(detail=f"{server.name} lists no {subject.kind} of this name")
         return found
 
+    def learn_from(self, message: Message, permitted: Permitted) -> None:
+        """Remember what a result shows to the agent that asked for a list; of anything else nothing is learnt."""
+        origin, agent, asked = permitted.arrival.origin, permitted.agent, permitted.message
+        listing = methods.listing(origin.method) if origin is not None else None
+        if listing is not None and agent is not None:
+            is_first = asked is None or "cursor" not in asked.params
+            result = message.result or {}
+            self.learn(permitted.server, agent, listing=listing, result=result, is_first_page=is_first)
+
     def learn(self, server: Server, agent: Agent, *, listing: Listing, result: Json, is_first_page: bool) -> None:
         """Remember a list that passes to an agent, as that agent may see it."""
         if listing.name_field == "uriTemplate":
@@ -77,6 +96,15 @@ class Catalogues:
         """Take note that the server said its lists have changed; the next miss reads them at once."""
         self._read_at.pop(server.name, None)
 
+    async def refresh_if_due(self, server: Server) -> None:
+        """Read the lists unless that was done a moment ago, and nothing is known to have changed since."""
+        if self._may_reread(server):
+            await self.refresh(server)
+
+    def is_outdated(self, server: Server) -> bool:
+        """Whether the lists were not read since the server said that they have changed."""
+        return server.name not in self._read_at
+
     async def refresh(self, server: Server) -> None:
         """Read the lists; callers that come meanwhile share one reading."""
         task = self._reading.get(server.name)
@@ -89,8 +117,14 @@ class Catalogues:
     async def _refresh(self, server: Server) -> None:
         self._read_at[server.name] = self._clock()
         catalogue = await self._read(server)
-        if catalogue is not None:
-            self._own[server.name] = catalogue
+        if catalogue is None:
+            return
+        self._own[server.name] = replace(catalogue, offers=()) if catalogue.offers else catalogue
+        if self._compare is not None and server.pinning is not Pinning.NONE:
+            try:
+                await self._compare(server, catalogue)
+            except StoreUnavailable as error:
+                log.warning("definitions-not-compared", extra={"server": server.name, "why": error.detail})
 
     def _may_reread(self, server: Server) -> bool:
         read_at = self._read_at.get(server.name)
@@ -99,26 +133,11 @@ class Catalogues:
     def _is_absent(self, server: Server, subject: Subject) -> bool:
         return subject.kind in self.of(server).complete and not self._fits_a_template(server, subject)
 
-    def _fits_a_template(self, server: Server, subject: Subject) -> bool:
+    def fitting(self, server: Server, subject: Subject) -> list[str]:
+        """Return the URI templates of the server that the subject can come from."""
         if subject.kind is not SubjectKind.RESOURCE:
-            return False
-        return any(templates.fits(template, subject.name) for template in self.of(server).templates)
+            return []
+        return [template for template in self.of(server).templates if templates.fits(template, subject.name)]
 
-
-def definitions(listing: Listing, result: Json) -> Iterator[Definition]:
-    """Yield the definitions in a list result; entries without a name are passed over."""
-    entries = result.get(listing.key) if isinstance(result, dict) else None
-    for entry in entries if isinstance(entries, list) else ():
-        name = entry.get(listing.name_field) if isinstance(entry, dict) else None
-        if isinstance(entry, dict) and isinstance(name, str):
-            yield _definition(Subject(listing.kind, name), entry)
-
-
-def _definition(subject: Subject, entry: JsonObject) -> Definition:
-    stable = {key: value for key, value in entry.items() if key != "_meta"}
-    schema = entry.get("inputSchema")
-    return Definition(
-        subject=subject,
-        digest=hashlib.sha256(canonical(stable)).hexdigest(),
-        param_headers=headers.param_map(schema) if isinstance(schema, dict) else {},
-    )
+    def _fits_a_template(self, server: Server, subject: Subject) -> bool:
+        return bool(self.fitting(server, subject))

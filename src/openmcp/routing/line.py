@@ -6,7 +6,7 @@ the runtime makes from the gateway's own permission. Used by the prober only.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,9 +18,10 @@ from openmcp.mcp.message import Json, JsonObject, Message
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.mcp.revisions import Era, Revision
 from openmcp.model.catalogue import Catalogue, Definition
+from openmcp.model.pin import Offer, Pinning, pin_key
 from openmcp.model.server import Replica, Server
 from openmcp.model.session import Session
-from openmcp.routing.catalogues import definitions
+from openmcp.routing.definitions import entries
 
 _CLIENT_INFO: JsonObject = {"name": "openmcp", "version": "0"}
 _METHOD_NOT_FOUND = -32601
@@ -103,17 +104,28 @@ class Line:
     async def _read(self) -> Catalogue:
         found: dict[Subject, Definition] = {}
         templates: list[str] = []
+        offers: list[Offer] = []
         complete = set(SubjectKind)
         budget = _Budget()
         for method, kind in _LISTS:
             async for page in self._pages(method, budget):
                 if page is None:
                     complete.discard(kind)
-                elif method == methods.RESOURCES_TEMPLATES_LIST:
-                    templates += [definition.subject.name for definition in _definitions(method, page)]
+                    continue
+                listed = _entries(method, page)
+                if self.server.pinning is not Pinning.NONE:
+                    offers += self._offers(method, listed)
+                if method == methods.RESOURCES_TEMPLATES_LIST:
+                    templates += [definition.subject.name for definition, _ in listed]
                 else:
-                    found |= {definition.subject: definition for definition in _definitions(method, page)}
-        return Catalogue(definitions=found, templates=tuple(templates), complete=frozenset(complete))
+                    found |= {definition.subject: definition for definition, _ in listed}
+        return Catalogue(found, tuple(templates), complete=frozenset(complete), offers=tuple(offers))
+
+    def _offers(self, method: str, listed: Sequence[tuple[Definition, bytes]]) -> Iterator[Offer]:
+        listing = methods.listing(method)
+        assert listing is not None  # one of the four
+        for definition, text in listed:
+            yield Offer(pin_key(listing, definition.subject.name), definition.digest, text, self.replica.url)
 
     async def close(self) -> None:
         """End the gateway's own session, if there is one; none is opened any more.
@@ -252,9 +264,9 @@ class _Budget:
         return self._entries >= 0 and self._bytes >= 0
 
 
-def _definitions(method: str, page: Json) -> list[Definition]:
+def _entries(method: str, page: Json) -> list[tuple[Definition, bytes]]:
     listing = methods.listing(method)
-    return list(definitions(listing, page)) if listing is not None else []
+    return list(entries(listing, page)) if listing is not None else []
 
 
 def _modern_meta(revision: Revision) -> JsonObject:

@@ -7,11 +7,13 @@ readings to the catalogues; it decides nothing itself.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 
 from openmcp.errors import OpenMCPError
 from openmcp.mcp import revisions
 from openmcp.mcp.revisions import Era
 from openmcp.model.catalogue import Catalogue
+from openmcp.model.pin import Pinning
 from openmcp.model.server import Replica, Server
 from openmcp.model.session import Session
 from openmcp.routing.catalogues import Catalogues
@@ -83,14 +85,25 @@ class Prober:
         return bool(spoken) and all(revision.era is Era.LEGACY for revision in spoken)
 
     async def read(self, server: Server) -> Catalogue | None:
-        """Return all that the server lists, from the first replica that answers; `None` if none does."""
-        for line in self._lines_of(server):
-            if self._health.is_healthy(line.replica):
-                try:
-                    return await line.read()
-                except OpenMCPError as error:
-                    log.info("lists-not-read", extra=_facts(line, error))
+        """Return all that the server lists, from the first replica that answers; `None` if none does.
+
+        Where definitions are pinned all replicas are asked, because each may offer others.
+        """
+        lines = [line for line in self._lines_of(server) if self._health.is_healthy(line.replica)]
+        if server.pinning is not Pinning.NONE:
+            return _united([one for one in await asyncio.gather(*map(self._read, lines)) if one is not None])
+        for line in lines:
+            catalogue = await self._read(line)
+            if catalogue is not None:
+                return catalogue
         return None
+
+    async def _read(self, line: Line) -> Catalogue | None:
+        try:
+            return await line.read()
+        except OpenMCPError as error:
+            log.info("lists-not-read", extra=_facts(line, error))
+            return None
 
     def end(self, session: Session, server: Server, replica: Replica) -> None:
         """End a session that the gateway cannot hand out, beside the exchange; a replica that refuses keeps it."""
@@ -151,6 +164,17 @@ class Prober:
                 await line.close()
         except (OpenMCPError, TimeoutError) as error:
             log.debug("own-session-not-ended", extra=_facts(line, error))
+
+
+def _united(catalogues: Sequence[Catalogue]) -> Catalogue | None:
+    """Return the first catalogue with the offers of all, complete where all are."""
+    if not catalogues:
+        return None
+    return replace(
+        catalogues[0],
+        complete=frozenset.intersection(*(catalogue.complete for catalogue in catalogues)),
+        offers=tuple(offer for catalogue in catalogues for offer in catalogue.offers),
+    )
 
 
 def _facts(line: Line, error: OpenMCPError | TimeoutError) -> dict[str, str]:

@@ -30,11 +30,13 @@ from openmcp.model.catalogue import Definition
 from openmcp.model.decision import Permitted
 from openmcp.model.http import Request
 from openmcp.model.origin import Origin
+from openmcp.model.pin import Pinning
 from openmcp.model.server import Replica, Server
 from openmcp.model.session import Session
 from openmcp.routing.affinity import Affinity, home
 from openmcp.routing.balancer import Balancer
 from openmcp.routing.catalogues import Catalogues
+from openmcp.routing.guard import Guard
 from openmcp.routing.passage import Passage
 from openmcp.routing.prober import Prober
 from openmcp.routing.router import Router
@@ -43,6 +45,8 @@ from openmcp.routing.streams import Streams, peer_holder
 
 _CHANGES = frozenset({methods.TOOLS_CHANGED, methods.PROMPTS_CHANGED, methods.RESOURCES_CHANGED})
 _ALLOWED = "GET, POST, DELETE"
+_GUARDED = methods.USES | methods.LISTS
+"""What shows or uses definitions, which may be pinned."""
 
 
 class Answered(Protocol):
@@ -66,6 +70,7 @@ class Routing:
     passage: Passage
     balancer: Balancer
     catalogues: Catalogues
+    guard: Guard
     prober: Prober
     streams: Streams
 
@@ -93,6 +98,8 @@ class Routing:
         is_odd = known is not None and known.is_notification is not message.kind.is_notification
         if is_odd or (known is not None and not known.is_sent_by(methods.Sender.AGENT, revision.era)):
             raise UnknownMethod(detail=f"{message.method} is not an agent's {message.kind.value} in {revision.version}")
+        if server.pinning is not Pinning.NONE and message.method in _GUARDED:
+            await self.guard.ready(server)
         session = None
         if revision.has_sessions and message.method != methods.INITIALIZE:
             session = await self._session(request, server, agent)
@@ -135,6 +142,8 @@ class Routing:
         definition = self.catalogues.definition(server, agent, subject=subject)
         if definition is None:
             definition = await self.catalogues.resolve(server, agent, subject=subject)
+        if server.pinning is not Pinning.NONE:
+            await self.guard.require(server, subject, definition)
         if definition is None or not definition.param_headers or not arrival.revision.is_modern:
             return definition
         try:
@@ -219,7 +228,10 @@ class Routing:
         origin = permitted.arrival.origin
         if message.kind.is_reply and origin is not None and message.id != origin.id:
             raise Dropped("answers another request than this stream's")
-        return message
+        if not message.kind.is_result or not self.guard.watches(permitted.server):
+            return message
+        # Before anything of it is redacted: what was accepted is what servers send.
+        return self.guard.sift(message, permitted)
 
     def leave(self, message: Message, permitted: Permitted, replica: Replica) -> Message:
         """Return a message of the server as the agent shall see it, and learn from it.
@@ -286,16 +298,11 @@ class Routing:
         return await self.affinity.find(session_id, server, agent) if session_id is not None else None
 
     def _learn(self, message: Message, permitted: Permitted) -> Message:
-        origin, agent = permitted.arrival.origin, permitted.agent
-        if origin is None or agent is None:
+        origin = permitted.arrival.origin
+        if origin is None or permitted.agent is None:
             return message
-        listing = methods.listing(origin.method)
-        if listing is not None:
-            asked = permitted.message
-            is_first = asked is None or "cursor" not in asked.params
-            self.catalogues.learn(
-                permitted.server, agent, listing=listing, result=message.result or {}, is_first_page=is_first
-            )
+        if not self.guard.watches(permitted.server):
+            self.catalogues.learn_from(message, permitted)
         return results.speakable(message) if origin.method == methods.SERVER_DISCOVER else message
 
 

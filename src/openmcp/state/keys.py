@@ -17,6 +17,12 @@ REPLIES: Final = "replies"
 ROUNDS: Final = "rounds"
 """Rounds of multi-round calls that were forwarded already, so that none is replayed."""
 
+PINS: Final = "pins"
+"""`server` → what is known of its pins as a whole; `server kind SHA-256(name)` → one pin. Nothing in it is secret."""
+
+PIN_TEXTS: Final = "pin-texts"
+"""`server digest` → the definition with this digest, so that people can compare."""
+
 
 def session_key(hashing: Callable[[str, bytes], bytes], server: str, session_id: str) -> str:
     """Return the key of a session; the same id on another server gives another key.

@@ -84,6 +84,12 @@ INFLIGHT: Final = Metric(
 )
 OPEN_STREAMS: Final = Metric("openmcp_open_streams", "gauge", ("server",), "Event streams that are open to agents.")
 SESSIONS: Final = Metric("openmcp_sessions", "gauge", ("server",), "Sessions that this process knows.")
+DEFINITION_CHANGES: Final = Metric(
+    "openmcp_definition_changes_total",
+    "counter",
+    ("server", "change"),
+    "Definitions of servers with pinning that are other than accepted. `change`: `new`, `changed` or `accepted`.",
+)
 AUDIT_QUEUE: Final = Metric("openmcp_audit_queue_depth", "gauge", (), "Lines of the audit log that wait to be written.")
 AUDIT_RECORDS: Final = Metric(
     "openmcp_audit_records_total",
@@ -138,6 +144,7 @@ CATALOGUE: Final = (
     INFLIGHT,
     OPEN_STREAMS,
     SESSIONS,
+    DEFINITION_CHANGES,
     AUDIT_QUEUE,
     AUDIT_RECORDS,
     UPSTREAM_UP,

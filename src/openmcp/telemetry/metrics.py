@@ -137,6 +137,10 @@ class Metrics:
         """It is open no more."""
         self._counters[catalogue.OPEN_STREAMS.name].add((server,), -1)
 
+    def definition_changed(self, server: str, change: str) -> None:
+        """A server with pinning offers what nobody has accepted, or somebody has accepted it."""
+        self._counters[catalogue.DEFINITION_CHANGES.name].add((server, change))
+
     def config_loaded(self, source: str, *, is_ok: bool) -> None:
         """A configuration was read; a good one is in force now."""
         self._counters[catalogue.CONFIG_RELOADS.name].add((source, "ok" if is_ok else "refused"))

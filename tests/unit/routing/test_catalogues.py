@@ -10,7 +10,8 @@ from openmcp.mcp.message import Json
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.catalogue import Catalogue
 from openmcp.model.server import Server
-from openmcp.routing.catalogues import Catalogues, definitions
+from openmcp.routing.catalogues import Catalogues
+from openmcp.routing.definitions import definitions
 from tests.unit.routing.made import Clock, agent, server
 
 TOOLS = methods.listing(methods.TOOLS_LIST)

@@ -11,6 +11,7 @@ from openmcp.config.resources import MCPServerDocument
 from openmcp.config.resources import server as written
 from openmcp.config.secrets import Secrets
 from openmcp.config.snapshot import GatewaySettings
+from openmcp.model.pin import Pinning
 from openmcp.model.server import (
     Affinity,
     AffinityMode,
@@ -60,6 +61,7 @@ def compile_server(
         is_default_allow=gateway.is_default_allow if spec.policy.default is None else spec.policy.default == "allow",
         is_trace_continued=spec.tracing.parent == "continue",
         bodies=gateway.audit.bodies if spec.audit.bodies is None else Bodies(spec.audit.bodies),
+        pinning=Pinning(spec.pinning.mode),
     )
 
 

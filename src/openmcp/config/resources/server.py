@@ -171,6 +171,14 @@ class ServerPolicy(Fields):
     """Default: the gateway's `policy.default`."""
 
 
+class PinningSettings(Fields):
+    """What happens when the server offers other definitions than it did at first sight."""
+
+    mode: Literal["none", "warn", "block"] = "none"
+    """`none`: nothing is remembered. `warn`: a changed or new definition is recorded, and goes on. `block`: it is
+    neither listed nor used until `openmcp pin accept`."""
+
+
 class ServerLimits(Fields):
     """Bounds of this server."""
 
@@ -216,6 +224,9 @@ class MCPServerSettings(Fields):
 
     policy: ServerPolicy = ServerPolicy()
     """What happens where no rule matches."""
+
+    pinning: PinningSettings = PinningSettings()
+    """What happens when a definition changes."""
 
     limits: ServerLimits = ServerLimits()
     """Bounds of this server."""
