@@ -5,7 +5,6 @@ and makes the rest anew with each. A swap is one assignment: exchanges under way
 the gateway that they began with, and ask the newest one about whatever comes late.
 """
 
-import logging
 import time
 from collections.abc import Callable
 
@@ -27,7 +26,7 @@ from openmcp.model.arrival import Arrival
 from openmcp.model.decision import Permitted
 from openmcp.model.http import Request, Wire
 from openmcp.model.origin import Origin
-from openmcp.model.pin import Change, PinEvent
+from openmcp.model.pin import PinEvent
 from openmcp.model.server import Replica, Server
 from openmcp.model.session import Session
 from openmcp.policy.compile import compile_policies
@@ -55,8 +54,6 @@ from openmcp.telemetry.spans import Tracer
 from openmcp.upstream import verdict
 from openmcp.upstream.client import Client
 from openmcp.upstream.errands import Errands
-
-log = logging.getLogger(__name__)
 
 
 class Runtime:
@@ -174,12 +171,9 @@ class Runtime:
         )
 
     def _definition_changed(self, event: PinEvent) -> None:
-        """A server offers something that nobody has accepted, or somebody has accepted it: for all who watch."""
-        facts = {"server": event.server, "change": event.change.value, "kind": event.key.kind, "name": event.key.name}
-        facts |= {"digest": event.digest, "by": event.by}
-        level = logging.INFO if event.change is Change.ACCEPTED else logging.WARNING
-        log.log(level, "definition-changed", extra={**facts, "held": event.is_held})
+        """A server offers what nobody has accepted, or somebody has accepted it: for all who watch."""
         self._metrics.definition_changed(event.server, event.change.value)
+        self.recorder.definition_changed(event)
 
     async def _ask(
         self, server: Server, replica: Replica, *, message: Message | None, revision: Revision, session: Session | None

@@ -134,6 +134,7 @@ class Site:
         self.faults: list[BaseException] = []
         self.revision = 1
         self.sink = MemorySink()
+        self.metrics = Metrics()
         self.writer = Writer("test", [self.sink], durability=Durability.BATCH)
         self.given = tuple(given)
         self.runtime: Runtime
@@ -296,7 +297,7 @@ async def site_of(
             store=store,
             keyring=KEYRING,
             writer=site.writer,
-            metrics=Metrics(),
+            metrics=site.metrics,
             clock=site.clock,
             approvals=approvals,
         )

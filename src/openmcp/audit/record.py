@@ -232,6 +232,17 @@ class AdminPart(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
     reason: Annotated[str, _says("why it was done")] = ""
 
 
+class PinPart(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A definition of a server that is other than accepted, or that was accepted."""
+
+    change: Annotated[str, _says("`new`, `changed` or `accepted`")]
+    kind: Annotated[str, _says("`tool`, `prompt`, `resource` or `template`")]
+    name: Annotated[str, _says("name, URI or URI template")]
+    digest: Annotated[str, _says("hex SHA-256 of the definition; `openmcp pin list` shows its text")]
+    by: Annotated[str, _says("the replica that offers it, where known, or who has accepted it")] = ""
+    is_held: Annotated[bool, _says("whether agents can neither see nor use it")] = False
+
+
 class CheckpointPart(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """A point up to which the log can be counted, signed."""
 
@@ -265,7 +276,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fal
         str,
         _says(
             "`request`, `result`, `error` or `notification`; of `conn`: `refused` or `closed`; of `stream`: `event`; "
-            "of `admin`: `start`, `stop`, `configuration`, `rotation`, `certificate`, `probe`, `lost`; else absent"
+            "of `admin`: `start`, `stop`, `configuration`, `rotation`, `certificate`, `probe`, `pin`, `lost`; "
+            "else absent"
         ),
     ] = ""
     agent: Annotated[AgentPart | None, _says("who asked; `id: gateway` = the gateway itself")] = None
@@ -296,6 +308,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fal
     refusals: Annotated[RefusalsPart | None, _says("refusals that were only counted")] = None
     conn: Annotated[ConnPart | None, _says("a connection")] = None
     admin: Annotated[AdminPart | None, _says("what was done to the gateway")] = None
+    pin: Annotated[PinPart | None, _says("a definition that changed, or was accepted")] = None
     lost: Annotated[int, _says("lines that were dropped before this one (`onFailure: drop`)")] = 0
     repeats: Annotated[int, _says("how often the same was seen since the line before that says so")] = 0
     checkpoint: Annotated[CheckpointPart | None, _says("counts up to here")] = None

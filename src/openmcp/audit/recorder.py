@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Final
 
 from openmcp.audit.exchange import Desk, Observer, Record
-from openmcp.audit.parts import DETAIL_CHARS, encoded
-from openmcp.audit.record import Direction, HttpPart, Line, OutcomePart, RefusalsPart
+from openmcp.audit.parts import DETAIL_CHARS, NAME_CHARS, encoded
+from openmcp.audit.record import Direction, HttpPart, Line, OutcomePart, PinPart, RefusalsPart
 from openmcp.audit.refusals import Refusals
 from openmcp.audit.writer import Rank, Writer
 from openmcp.errors import OpenMCPError
 from openmcp.model.http import Peer, Request
+from openmcp.model.pin import PinEvent
 from openmcp.model.server import Server
 from openmcp.telemetry.harmless import text
 from openmcp.telemetry.spans import Tracer
@@ -72,6 +73,19 @@ class Recorder:
             line = Line(type="conn", kind="refused", ts=now, http=http, outcome=outcome)
             self._writer.append(encoded(line), Rank.END)
         self._tell_later()
+
+    def definition_changed(self, event: PinEvent) -> None:
+        """Record that a server offers what nobody has accepted, or that somebody has accepted it. Never raises."""
+        part = PinPart(
+            change=event.change.value,
+            kind=event.key.kind,
+            name=text(event.key.name, NAME_CHARS),
+            digest=event.digest,
+            by=text(event.by, NAME_CHARS),
+            is_held=event.is_held,
+        )
+        line = Line(type="admin", kind="pin", ts=self._desk.clock_ns(), server=event.server, pin=part)
+        self._writer.append(encoded(line), Rank.END)
 
     def gateway_record(self, server: Server) -> Record:
         """Return a record for what the gateway itself asks of a server."""

@@ -7,6 +7,7 @@ answer calls to names that do not exist.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from openmcp.mcp.message import Json
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.pin import Offer
 
@@ -23,6 +24,9 @@ class Definition:
 
     param_headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Tools of 2026-07-28: header name as declared (`Mcp-Param-Region`) → path of the argument."""
+
+    declared: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    """The server's own `annotations` of a tool, where they are few words: hints that nobody vouches for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from openmcp.mcp.message import Json, JsonObject, canonical
 from openmcp.mcp.methods import Listing, Subject, SubjectKind
 from openmcp.model.catalogue import Definition
 
+DECLARED_BYTES = 1024
+"""What is kept of a tool's `annotations`."""
+
 
 def definitions(listing: Listing, result: Json) -> Iterator[Definition]:
     """Yield the definitions in a list result; entries without a name are passed over."""
@@ -39,8 +42,18 @@ def described(listing: Listing, entry: Json) -> tuple[Definition, bytes] | None:
         subject=Subject(listing.kind, name),
         digest=hashlib.sha256(text).hexdigest(),
         param_headers=headers.param_map(schema) if isinstance(schema, dict) else {},
+        declared=_declared(entry) if listing.kind is SubjectKind.TOOL else {},
     )
     return definition, text
+
+
+def _declared(entry: JsonObject) -> JsonObject:
+    """Return what a tool says of itself to programs: plain values, as far as they are few."""
+    said = entry.get("annotations")
+    if not isinstance(said, dict):
+        return {}
+    plain: JsonObject = {key: value for key, value in said.items() if isinstance(value, str | bool | int | float)}
+    return plain if plain and len(canonical(plain)) <= DECLARED_BYTES else {}
 
 
 def _stable(entry: JsonObject, kind: SubjectKind) -> JsonObject:

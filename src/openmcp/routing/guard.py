@@ -10,8 +10,10 @@ from openmcp.errors import Hidden
 from openmcp.mcp import methods
 from openmcp.mcp.message import Message
 from openmcp.mcp.methods import Subject, SubjectKind
+from openmcp.model.agent import Agent
 from openmcp.model.catalogue import Definition
 from openmcp.model.decision import Permitted
+from openmcp.model.facts import ToolFacts
 from openmcp.model.pin import PinKey, Pinning
 from openmcp.model.server import Server
 from openmcp.routing.catalogues import Catalogues
@@ -30,6 +32,14 @@ class Guard:
     def watches(self, server: Server) -> bool:
         """Whether the server's definitions are pinned, by the newest snapshot."""
         return self._pinboard.mode(server.name) is not Pinning.NONE
+
+    def tool(self, server: Server, agent: Agent, subject: Subject) -> ToolFacts:
+        """Return what rules may know of the definition of what is used."""
+        definition = self._catalogues.definition(server, agent, subject=subject)
+        if definition is None:
+            return ToolFacts(subject.name)
+        is_pinned = self._pinboard.is_pinned(server.name, PinKey(subject.kind.value, subject.name), definition.digest)
+        return ToolFacts(subject.name, definition.digest, is_pinned, definition.declared)
 
     async def ready(self, server: Server) -> None:
         """Make sure that lists and calls can be compared with what is accepted. Raises: StoreUnavailable."""

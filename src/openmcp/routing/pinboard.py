@@ -211,9 +211,10 @@ class Pinboard:
 
     async def close(self) -> None:
         """Write what is still to be remembered, as far as the store answers."""
-        if self._writing is not None:
-            await asyncio.wait((self._writing,), timeout=_CONFIRM_S)
-            self._writing.cancel()
+        writing = self._writing
+        if writing is not None:
+            await asyncio.wait((writing,), timeout=_CONFIRM_S)
+            writing.cancel()
 
     async def settled(self) -> None:
         """Return when all that was seen so far is written, or could not be."""
@@ -244,7 +245,13 @@ class Pinboard:
             noted = former.noted.get(key, frozenset())
             for sight in pin.accepted:
                 if sight.digest in noted:
-                    self._tell(PinEvent(server, Change.ACCEPTED, key, sight.digest, by=sight.by))
+                    self._say(PinEvent(server, Change.ACCEPTED, key, sight.digest, by=sight.by))
+
+    def _say(self, event: PinEvent) -> None:
+        level = logging.INFO if event.change is Change.ACCEPTED else logging.WARNING
+        facts = {"server": event.server, "kind": event.key.kind, "subject": event.key.name, "digest": event.digest}
+        log.log(level, f"definition-{event.change.value}", extra={**facts, "by": event.by, "held": event.is_held})
+        self._tell(event)
 
     # ------------------------------------------------------------ judging
 
@@ -279,7 +286,7 @@ class Pinboard:
         if not is_new_resource and book.told.is_news(offer.key, offer.digest, self._clock()):
             change = Change.CHANGED if accepted else Change.NEW
             is_held = self.is_held(server, offer.key, offer.digest)
-            self._tell(PinEvent(server, change, offer.key, offer.digest, by=offer.replica, is_held=is_held))
+            self._say(PinEvent(server, change, offer.key, offer.digest, by=offer.replica, is_held=is_held))
         if offer.digest not in book.noted.get(offer.key, ()):
             self._remember(server, offer)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.catalogue import Definition
+from openmcp.routing.definitions import DECLARED_BYTES
 
 MAX_ENTRIES = 10_000
 """Definitions in one view; what a server lists beyond is not remembered."""
@@ -87,4 +88,5 @@ class Views:
 
 def _weight(definition: Definition) -> int:
     declared = sum(len(name) + sum(map(len, path)) for name, path in definition.param_headers.items())
-    return _ENTRY_BYTES + len(definition.subject.name) + declared
+    hints = DECLARED_BYTES if definition.declared else 0
+    return _ENTRY_BYTES + len(definition.subject.name) + declared + hints

@@ -65,7 +65,7 @@ def test_twelve_different_faults_are_twelve_lines_with_their_places(tmp_path: Pa
     path = write(
         tmp_path,
         resource("GatewayConfig", "g", "{limits: {bodyTimeout: 30, requestByte: 1MiB}, listeners: [{hue: {}}]}"),
-        resource("MCPServer", "a", "{path: /x/../y, upstream: {replicas: ['http://h/']}, pinning: {mode: warn}}"),
+        resource("MCPServer", "a", "{path: /x/../y, upstream: {replicas: ['http://h/']}, pinning: {mode: wrn}}"),
         resource("MCPServer", "b", "{upstream: {replicas: ['http://h/'], host: , balance: fastest}}"),
         f"{HEAD}kind: Polic\n",
         policy("{id: r, effect: allow}, {id: r, effect: deny}", spec=", servers: [nowhere]"),
@@ -77,7 +77,7 @@ def test_twelve_different_faults_are_twelve_lines_with_their_places(tmp_path: Pa
         "g.yaml:4:34",
         "g.yaml:4:67",
         "g.yaml:9:14",
-        "g.yaml:9:60",
+        "g.yaml:9:67",
         "g.yaml:14:50",
         "g.yaml:14:61",
         "g.yaml:17:7",
