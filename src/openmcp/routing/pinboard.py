@@ -75,8 +75,8 @@ class _Book:
 
     def is_accepted_as_offered(self, key: PinKey) -> bool:
         """Whether all versions that the replicas offer now were accepted, and at least one ever was."""
-        accepted = self.accepted.get(key)
-        return bool(accepted) and accepted is not None and accepted.issuperset(self.offered.get(key, ()))
+        accepted = self.accepted.get(key, frozenset())
+        return bool(accepted) and accepted.issuperset(self.offered.get(key, ()))
 
     @property
     def is_seen(self) -> bool:

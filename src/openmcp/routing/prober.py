@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from openmcp.errors import OpenMCPError
 from openmcp.mcp import revisions
+from openmcp.mcp.methods import SubjectKind
 from openmcp.mcp.revisions import Era
 from openmcp.model.catalogue import Catalogue
 from openmcp.model.pin import Pinning
@@ -172,7 +173,7 @@ def _united(catalogues: Sequence[Catalogue]) -> Catalogue | None:
         return None
     return replace(
         catalogues[0],
-        complete=frozenset.intersection(*(catalogue.complete for catalogue in catalogues)),
+        complete=frozenset(kind for kind in SubjectKind if all(kind in one.complete for one in catalogues)),
         offers=tuple(offer for catalogue in catalogues for offer in catalogue.offers),
     )
 

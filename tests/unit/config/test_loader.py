@@ -77,7 +77,7 @@ def test_twelve_different_faults_are_twelve_lines_with_their_places(tmp_path: Pa
         "g.yaml:4:34",
         "g.yaml:4:67",
         "g.yaml:9:14",
-        "g.yaml:9:67",
+        "g.yaml:9:76",
         "g.yaml:14:50",
         "g.yaml:14:61",
         "g.yaml:17:7",
