@@ -113,6 +113,7 @@ def test_every_metric_is_fed_by_a_method() -> None:
     metrics.stream_opened("github")
     metrics.stream_closed("github")
     metrics.ask_upstreams(lambda: {("github", "http://a"): False})
+    metrics.definition_changed("github", "changed")
     metrics.config_loaded("file", is_ok=True)
     metrics.config_loaded("file", is_ok=False)
     metrics.store_operation("get", duration_s=0.0001)
