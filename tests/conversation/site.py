@@ -29,6 +29,7 @@ from openmcp.state.memory import MemoryStore
 from openmcp.state.sealing import Keyring
 from openmcp.state.store import Store
 from openmcp.telemetry.metrics import Metrics
+from openmcp.telemetry.spans import Tracer
 from tests.conversation.agent import LEGACY, MODERN, Agent, Call
 from tests.conversation.replica import WAIT_S, Body, Offers, Replica
 
@@ -281,6 +282,7 @@ async def site_of(
     store: Store | None = None,
     approvals: Approvals | None = None,
     setting: Setting | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Site]:
     """A site that runs: before replicas of its own, which offer the same, or before those that listen already."""
     async with AsyncExitStack() as parts:
@@ -300,6 +302,7 @@ async def site_of(
             metrics=site.metrics,
             clock=site.clock,
             approvals=approvals,
+            tracer=tracer,
         )
         parts.push_async_callback(site.runtime.close)
         try:
