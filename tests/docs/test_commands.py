@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.metadata import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,6 +50,10 @@ def test_command_exists(block: pages.Block, command: str) -> None:
             assert find_spec(module) is not None
         case ["curl", "-sS", url, *_]:
             assert url.startswith("http://127.0.0.1:")
+        case ["pip", "install", what]:
+            name, _, extra = what.removesuffix("]").partition("[")
+            assert name == "openmcp"
+            assert extra in metadata("openmcp").get_all("Provides-Extra", [])
         case [".", ".venv/bin/activate"]:
             pass
         case _:

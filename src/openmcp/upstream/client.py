@@ -167,7 +167,9 @@ class _Sending:
                 pool.tidy()
 
     def _request(self, pool: Pool, target: str) -> bytes:
-        permitted, span = self._permitted, spans.current()
+        permitted = self._permitted
+        # What the gateway asks for itself, perhaps for the next thousand exchanges too, belongs to nobody's trace.
+        span = spans.current() if permitted.agent is not None else None
         sent, headers = permitted.message, permitted.headers
         if span is not None:
             self._attempt = span.attempt(permitted.arrival.method, host=pool.replica.host, port=pool.replica.port)
