@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from openmcp.approvals.approvals import Approvals
-from openmcp.audit.recorder import Direction, Record, Recorder
+from openmcp.audit.recorder import Record, Recorder
 from openmcp.errors import Dropped, Internal, OpenMCPError
 from openmcp.identity.chain import IdentityChain
 from openmcp.inspection.inspector import Inspector
@@ -63,8 +63,7 @@ class Gateway:
             responder.refuse(Internal(detail=type(fault).__name__))
             raise  # The edge reports it to the people who run this.
         finally:
-            record.refused(responder.refusal, responder.status)
-            record.close(status=responder.status)
+            record.close(responder)
 
     async def admit(self, request: Request, responder: Responder, record: Record) -> Permitted:
         """Return the proof that the request may be forwarded; every "no" is raised."""
@@ -87,13 +86,13 @@ class Gateway:
         definition = await self.routing.definition(request, server, agent=agent, arrival=arrival)
 
         # Inspect before a human is asked: nobody is woken for what a rule blocks, and what is approved is what is sent.
-        inspected = self.inspector.request(arrival, decision.request_rules)
+        inspected = record.inspected(self.inspector.request(arrival, decision.request_rules))
         if inspected is not arrival:
             decision = self.policy.authorize(agent, server, inspected)
             arrival = self.policy.enforce(decision, agent, server=server, arrival=inspected)
 
         grants = await self.approvals.obtain(agent, server, arrival=arrival, decision=decision, tick=responder.tick)
-        await record.sending()  # Nothing goes upstream that is not on record.
+        await record.sending(arrival)  # Nothing goes upstream that is not on record.
         if self.newest() is not self:
             # The world has changed while somebody was thinking: every question is asked again.
             return await self.newest().admit(request, responder, record)
@@ -105,7 +104,7 @@ class Gateway:
         await self.routing.claim(permitted)
         responder.sending(permitted)
         async with self.upstream.send(permitted, self.routing.candidates(permitted)) as reply:
-            record.answered(reply.replica, reply.status, is_stream=reply.is_stream and permitted.may_stream)
+            record.answered(reply, is_stream=reply.is_stream and permitted.may_stream)
             if verdict.ends_session(permitted, reply):
                 await self.routing.closed(permitted)
             verdict.check(permitted, reply)
@@ -120,6 +119,7 @@ class Gateway:
         responder.open_stream()
         async for event in reply.events():
             self.newest().policy.require_still(permitted)
+            record.event(event)
             if event is None:
                 responder.comment()
                 continue
@@ -130,15 +130,14 @@ class Gateway:
 
     async def _return(self, message: Message, permitted: Permitted, replica: Replica, record: Record) -> Message | None:
         """Return what the agent may see of a server's message; `None` if nothing."""
-        record.message(Direction.FROM_SERVER, message)
-        await record.kept()
+        record.came(message)
         try:
             newest = self.newest()
             reviewed = newest.policy.review(self.routing.expect(message, permitted), permitted)
             inspected = newest.inspector.response(reviewed, permitted)
-            return self.routing.leave(inspected, permitted, replica)
+            return await record.left(self.routing.leave(inspected, permitted, replica))
         except Dropped as dropped:
-            record.dropped(Direction.FROM_SERVER, dropped.detail, message)
+            await record.dropped(dropped.detail, dropped.answer if isinstance(dropped.answer, Message) else None)
             if isinstance(dropped.answer, Message):
                 no = own(permitted.server, permitted.arrival.answering(dropped.answer))
                 self.errands.send(no, replica)

@@ -1,104 +1,47 @@
 """The `Record` of one exchange: the gateway says what happens, and each call becomes a line.
 
-Made by `recorder`; used by one task of the event loop, in the path of every exchange. A
-line is put together from pieces that are encoded once (who asked, what was asked) and
-queued; numbers, digests of bodies and disks are the writer's. Every piece that holds
-anything from outside has passed `telemetry.harmless`, and no secret gets this far raw:
-session ids and event ids are keyed digests.
+Made by `recorder`; used by one task of the event loop, in the path of every exchange. It
+jots notes down and queues them; lines, numbers, digests and disks are the writer's. What
+must not be kept of a message is taken out here, before anything is queued.
 """
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from openmcp.audit import tracing
-from openmcp.audit.bodies import BodyLine
-from openmcp.audit.flows import Flows
-from openmcp.audit.parts import (
-    DETAIL_CHARS,
-    NAME_CHARS,
-    SHORT_CHARS,
-    Ids,
-    Parts,
-    Pieces,
-    agent_part,
-    decision_part,
-    encoded,
-    http_key,
-    http_piece,
-    mcp_piece,
-    mcp_start,
-    outcome_piece,
-    timing_piece,
-)
-from openmcp.audit.record import AgentPart, Direction, OutcomePart, StreamPart, encode
-from openmcp.audit.refusals import Refusals
-from openmcp.audit.writer import Rank, Writer
+from openmcp.audit.desk import NOTHING, Facts, Sheet
+from openmcp.audit.differences import change_parts
+from openmcp.audit.notes import DecisionNote, EndNote, EventNote, MessageNote, Steps, StreamNote
+from openmcp.audit.office import Answered, Event, Office, Said
+from openmcp.audit.record import Direction, TracePart
+from openmcp.audit.redacting import redact_body
+from openmcp.audit.writer import Rank
 from openmcp.config.snapshot import Durability
 from openmcp.errors import AuditUnavailable, InvalidParams, OpenMCPError
-from openmcp.mcp import methods
-from openmcp.mcp.message import Id, Kind, Message
+from openmcp.mcp import headers, methods
+from openmcp.mcp import message as messages
+from openmcp.mcp.message import Id, Message
 from openmcp.model.agent import Agent
 from openmcp.model.arrival import Arrival
 from openmcp.model.decision import Decision
 from openmcp.model.http import Request
-from openmcp.model.server import Bodies, Replica, Server
+from openmcp.model.server import Bodies, Server
 from openmcp.model.session import Session
-from openmcp.telemetry.harmless import text
-from openmcp.telemetry.spans import Span, Tracer
+from openmcp.telemetry.spans import Span
 
-_HEADS: Final = {
-    direction: {kind: f'{{"dir":"{direction.value}","type":"message","kind":"{kind.value}",'.encode() for kind in Kind}
-    for direction in Direction
-}
-_STREAM_HEADS: Final = {d: f'{{"dir":"{d.value}","type":"stream",'.encode() for d in Direction}
-_DECISION_HEAD: Final = b'{"type":"decision",'
-_END_HEAD: Final = b'{"type":"exchange",'
-_OURSELVES: Final = b'"agent":%b,' % encoded(AgentPart(name="gateway", id="gateway", method="own"))
 # Looking a member up in its enumeration costs four times as much as a name, and some are asked for with every line.
 _FROM_AGENT: Final = Direction.FROM_AGENT
+_TO_SERVER: Final = Direction.TO_SERVER
 _FROM_SERVER: Final = Direction.FROM_SERVER
+_TO_AGENT: Final = Direction.TO_AGENT
 _MESSAGE: Final = Rank.MESSAGE
 _DECISION: Final = Rank.DECISION
 _END: Final = Rank.END
 _ASYNC: Final = Durability.ASYNC
 _NONE: Final = Bodies.NONE
 _FULL: Final = Bodies.FULL
-
-
-class Observer(Protocol):
-    """Is told of each exchange as it goes, for numbers. Must not raise."""
-
-    def began(self, server: Server) -> None:
-        """An exchange has found its server."""
-
-    def streaming(self, server: Server) -> None:
-        """A stream of events to the agent has begun; it ends with its exchange."""
-
-    def ended(self, record: "Record") -> None:
-        """An exchange is over; not called for what found no server."""
-
-
-class Desk:
-    """What all records of one event loop share."""
-
-    def __init__(
-        self, writer: Writer, hashing: Callable[[str, bytes], bytes], *, clock_ns: Callable[[], int], refusals: Refusals
-    ) -> None:
-        self.writer = writer
-        self.hashing = hashing
-        self.clock_ns = clock_ns
-        self.refusals = refusals
-        self.flows = Flows(hashing)
-        self.ids = Ids()
-        self.agents: Parts[Agent] = Parts(lambda agent: b'"agent":%b,' % encoded(agent_part(agent)))
-        self.decisions: Parts[Decision] = Parts(lambda decision: encoded(decision_part(decision)))
-        self.servers: Pieces[str] = Pieces(lambda name: b'"server":%b,' % encoded(name))
-        self.replicas: Pieces[str] = Pieces(lambda url: b'"replica":%b,' % encoded(url))
-        self.requests = Pieces(http_piece)
-        self.messages = Pieces(mcp_start)
-        self.outcomes = Pieces(outcome_piece)
-        self.observer: Observer | None = None
-        self.tracer: Tracer | None = None
+_REDACTED: Final = Bodies.REDACTED
+_NOTE_BYTES: Final = 400
+"""About what a note weighs in the queue without a body."""
 
 
 class Record:
@@ -113,220 +56,267 @@ class Record:
     """The server, once it is known."""
 
     agent: Agent | None = None
-    _agent = b""
-    _binding = ""
-    _version = ""
-    _session = ""
-    _flow = ""
-    _replica = b""
-    replica = ""
-    """URL of the replica that answered."""
-
-    is_stream = False
-    """Whether the answer goes on to the agent as a stream of events."""
-
-    _asked: Message | None = None
-    """The request, until its line can name flow and session."""
-
-    _request_id: Id | None = None
-    _parent = b""
-    """The member that names the request's line; set when that line was made."""
-
-    _request_mcp: bytes | None = None
-    """The request as lines name it; decision, answer and end repeat it."""
-
     method = ""
     """The method that was asked for; empty for GET, DELETE and what could not be read."""
 
     name: str | None = None
     """The tool, prompt or resource that was named."""
 
-    _shared = b""
-    """Members that every line has; made again when one of them changes."""
+    replica = ""
+    """URL of the replica that answered."""
 
-    _span: Span | None = None
-    _seq = 0
     decided: Decision | None = None
     """What policy said of the request."""
 
-    _status = _upstream_status = 0
+    is_stream = False
+    """Whether the answer goes on to the agent as a stream of events."""
+
+    refusal: OpenMCPError | None = None
+    """What the exchange was refused with."""
+
+    _facts: Facts | None = NOTHING
+    """`None` = something was learnt since the last line."""
+
+    _version = ""
+    _session = ""
+    _span: Span | None = None
+    _trace: TracePart | None = None
+    _parent = ""
+    _asked: Message | None = None
+    """The request as the agent sent it."""
+
+    _sent: Message | None = None
+    """The request as the server was to get it."""
+
+    _ask = 0
+    """Number of the request's line."""
+
+    _held: MessageNote | None = None
+    """The request's line, as long as the request was not inspected."""
+
+    _came: MessageNote | None = None
+    """The line of a server's message that was not yet inspected."""
+
+    _event: EventNote | None = None
+    _reply: Answered | None = None
+    _resumes: str | None = None
+    _size = 0
+    _events = 0
+    _seq = 0
+    _http = 0
     _jsonrpc: int | None = None
     _is_error: bool | None = None
-    _refusal: OpenMCPError | None = None
     _is_closed = False
-    # Unix nanoseconds.
-    _authn = _policy = _sent = _first = _last = _end = 0
 
-    def __init__(self, desk: Desk, request: Request | None) -> None:
-        """`request` is `None` for what the gateway itself asks."""
-        self._desk = desk
+    def __init__(self, office: Office, request: Request) -> None:
+        self._office = office
         self._request = request
-        self._received = (request.received_ns if request is not None else 0) or desk.clock_ns()
-        self.id = desk.ids.next(self._received)
-        self._id = self.id.encode()
-        if request is None:
-            self._binding, self._agent = "gateway", _OURSELVES
+        received = request.received_ns or office.clock_ns()
+        self._steps = Steps(received)
+        self.id = office.ids.next(received)
+        self._sheet = Sheet(office.desk, self.id, request)
+        self._waiting: list[DecisionNote] = []
+        """Decisions on a request that was not yet inspected: its own line stands before them."""
 
     # ------------------------------------------------------------ what becomes known
 
     def routed(self, server: Server) -> None:
         """Which server stands behind the path."""
-        if self.server is None and self._desk.observer is not None and self._request is not None:
-            self._desk.observer.began(server)
-        self.server, self._shared = server, b""
+        if self.server is None and self._office.observer is not None:
+            self._office.observer.began(server)
+        self.server, self._facts = server, None
 
     def identified(self, agent: Agent) -> None:
         """Who asks."""
-        self.agent = agent
-        self._agent, self._shared = self._desk.agents.of(agent), b""
-        self._binding = agent.principal.binding
-        self._authn = self._desk.clock_ns()
+        self.agent, self._facts = agent, None
+        self._steps.authn = self._office.clock_ns()
 
     def received(self, message: Message | None) -> None:
-        """What was asked; `None` for GET and DELETE. The line waits for `arrived`, at latest for `close`."""
-        if self._desk.tracer is not None:
-            self._trace(message)
+        """What was asked; `None` for GET and DELETE. The line waits for `inspected`, at latest for `close`."""
+        if self._office.tracer is not None:
+            self._begin_trace(message)
         # Asked again under a newer snapshot, it is still the same request.
-        if not self._parent:
+        if not self._ask:
             self._asked = message
 
     def arrived(self, arrival: Arrival) -> None:
         """Which revision, session and subject the request is about."""
-        self._version = arrival.revision.version
+        self._version, self._facts = arrival.revision.version, None
         if arrival.session is not None:
-            self.session(arrival.session)
+            self._session = arrival.session.id
         self.method = arrival.method
         # The first of several stands for all: the body, where it is kept, has the others.
         self.name = arrival.subjects[0].name if arrival.subjects else None
-        if self._asked is not None:
-            self._ask(_FROM_AGENT, self._asked, self._desk.clock_ns())
+        self._resumes = arrival.last_event_id
+        if not self._ask and self._asked is not None:
+            self._hold(self._asked)
 
-    def session(self, session: Session | str | None) -> None:
-        """The session, or its raw id, of which only a keyed digest is kept; `None` changes nothing."""
-        if session is not None:
-            raw = session.id if isinstance(session, Session) else session
-            self._session = self._flow = self._desk.flows.digest(raw)
-            self._shared, self._request_mcp = b"", None
+    def session(self, session: Session) -> None:
+        """The session that the exchange opened; of its id only a keyed digest is written."""
+        self._session, self._facts = session.id, None
 
-    async def sending(self) -> None:
+    def inspected(self, arrival: Arrival) -> Arrival:
+        """Return what was inspected; from here on the request's own line may be written."""
+        if self._held is not None:
+            self._let_go(self._held)
+        return arrival
+
+    async def sending(self, arrival: Arrival) -> None:
         """The request goes to the upstream side as soon as its lines are kept. Raises: AuditUnavailable."""
-        writer = self._desk.writer
+        self.inspected(arrival)
+        message = arrival.message
+        if message is not None and message is not (self._sent or self._asked) and self._asked is not None:
+            self._sent = message
+            self._changed(_TO_SERVER, self._asked, message, base=self._ask)
+        writer = self._office.writer
         if not writer.has_room or writer.durability is not _ASYNC:
             await self.kept()
-        self._sent = self._desk.clock_ns()
+        self._steps.sent = self._office.clock_ns()
 
-    def answered(self, replica: Replica, status: int, *, is_stream: bool = False) -> None:
-        """The head of a replica's answer has come."""
-        desk, self.replica, self.is_stream = self._desk, replica.url, is_stream
-        if is_stream and desk.observer is not None and self.server is not None:
-            desk.observer.streaming(self.server)
-        self._replica = desk.replicas[replica.url]
-        self._upstream_status = status
-        self._first = self._last = desk.clock_ns()
+    def answered(self, reply: Answered, *, is_stream: bool = False) -> None:
+        """The head of a replica's answer has come, or the whole of what is no stream.
 
-    # ------------------------------------------------------------ lines
+        `is_stream`: it goes on to the agent as events.
+        """
+        self._reply, self.replica, self._facts = reply, reply.replica.url, None
+        self.is_stream = is_stream
+        if is_stream and self._office.observer is not None and self.server is not None:
+            self._office.observer.streaming(self.server)
+        self._size = reply.body_bytes
+        if self.method == methods.INITIALIZE:
+            self._session = reply.header(headers.MCP_SESSION_ID) or self._session
+        self._steps.first = self._steps.last = self._office.clock_ns()
 
-    def message(
-        self,
-        direction: Direction,
-        message: Message,
-        *,
-        event_id: str | None = None,
-        flags: tuple[str, ...] = (),
-        size: int = 0,
-    ) -> None:
-        """One message on one leg. `size`: bytes on the wire; `event_id`: of the event that carried it."""
-        kind, now = message.kind, self._desk.clock_ns()
-        if direction is _FROM_SERVER:
-            self._last = now
-        elif self._request is None and kind.is_request and not self._parent:
-            self.method, self.name = message.method, _subject_name(message)
-            self._ask(direction, message, now)
+    def event(self, event: Event | None) -> None:
+        """An event of the server's stream; its message, if it has one, is recorded by `came`."""
+        if event is None:
             return
-        if kind.is_reply and message.id == self._request_id and message.id is not None:
+        self._events += 1
+        self._size, self._event = len(event.data), EventNote(self._events, event.id, event.retry)
+        if not event.data:
+            note = StreamNote(self._sheet, self._known(), self._next(), self._office.clock_ns(), self._event)
+            self._office.writer.append(note, _MESSAGE, _NOTE_BYTES)
+
+    # ------------------------------------------------------------ messages
+
+    def came(self, message: Message) -> None:
+        """A message of the server; its line waits until it was inspected: for `left` or `dropped`."""
+        if self._held is not None:
+            self._let_go(self._held)
+        if self._came is not None:
+            self._let_out()
+        method, name, parent = message.method, None, 0
+        asked = self._asked
+        if message.kind.is_reply and asked is not None and message.id == asked.id:
             self._judge(message)
-            own = b'%b"mcp":%b' % (self._parent, self._request_mcp or self._describe())
-        else:
-            own = b'"mcp":%b' % self._mcp(message.method, None, message.id)
-        if event_id is not None:
-            event = self._desk.flows.secret("audit-event", event_id.encode())
-            own = b'%b,"stream":%b' % (own, encoded(StreamPart(event=event)))
-        if flags:
-            own = b'%b,"flags":%b' % (own, encoded(flags))
-        self._write(direction, message, now, own=own, size=size)
+            method, name, parent = self.method, self.name, self._ask
+        self._steps.last = now = self._office.clock_ns()
+        note = MessageNote(self._sheet, self._known(), self._next(), now, _FROM_SERVER, message, method, name, parent)
+        note.size, note.event = self._size, self._event
+        self._came, self._event = note, None
 
-    def dropped(self, direction: Direction, why: str, message: Message | None = None) -> None:
-        """Something on this leg was not sent on."""
-        now = self._desk.clock_ns()
-        own = b'"outcome":%b,"flags":["dropped"]' % encoded(OutcomePart(kind=text(why, SHORT_CHARS)))
-        if message is None:
-            self._desk.writer.append(self._line(_STREAM_HEADS[direction], now, own) + b"}", _MESSAGE)
+    async def left(self, message: Message) -> Message:
+        """Return what goes to the agent of the message that came, when its lines are kept. Raises: AuditUnavailable."""
+        came = self._came
+        if came is not None:
+            self._let_out()
+            if message is not came.message:
+                self._changed(_TO_AGENT, came.message, message, base=came.seq)
+        await self.kept()
+        return message
+
+    async def dropped(self, why: str, answer: Message | None = None) -> None:
+        """The message that came was not sent on; `answer` is what its server is told instead."""
+        came = self._came
+        if came is None:
             return
-        mcp = self._mcp(message.method, None, message.id)
-        self._write(direction, message, now, own=b'"mcp":%b,%b' % (mcp, own), size=0)
+        came.flags, came.why = ("dropped",), why
+        self._let_out()
+        if answer is not None:
+            self._own(_TO_SERVER, answer, parent=came.seq, method=came.message.method)
+        await self.kept()
 
     def decision(self, decision: Decision, message: Message | None) -> str:
-        """What policy said of the message; return the decision's id, which the agent may be told."""
-        now = self._desk.clock_ns()
-        self._policy = self._policy or now
+        """What policy said of the request; return the decision's id, which the agent may be told."""
+        now = self._office.clock_ns()
+        self._steps.policy = self._steps.policy or now
         self.decided = decision
         if self._span is not None:
             tracing.decided(self._span, decision, at_ns=now)
-        part = self._desk.decisions.of(decision)
-        if message is None or message.id == self._request_id:
-            own = b'%b"mcp":%b,"decision":%b' % (self._parent, self._request_mcp or self._describe(), part)
+        id = message.id if message is not None else None
+        seq = self._next()
+        note = DecisionNote(self._sheet, self._known(), seq, now, decision, self.method, self.name, id, self._ask)
+        if self._held is not None:
+            self._waiting.append(note)
         else:
-            own = b'"mcp":%b,"decision":%b' % (self._mcp(message.method, None, message.id), part)
-        self._desk.writer.append(self._line(_DECISION_HEAD, now, own) + b"}", _DECISION)
-        return f"{self.id}.{self._seq}"
+            self._office.writer.append(note, _DECISION, _NOTE_BYTES)
+        return f"{self.id}.{seq}"
 
-    def refused(self, error: OpenMCPError | None, status: int) -> None:
-        """The exchange ends with this refusal, if there is one; its line comes with `close`."""
-        self._refusal, self._status = error, status
-        if error is not None:
-            # Tracebacks hold the frames of the exchange, which hold the error: bodies would wait for the collector.
-            error.__traceback__ = error.__context__ = error.__cause__ = None
+    # ------------------------------------------------------------ the end
 
-    def close(self, *, status: int = 0, replica: Replica | None = None) -> None:
+    def close(self, said: Said) -> None:
         """Write the last line. Never raises; a second call does nothing."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._end = now = self._desk.clock_ns()
-        self._status = status or self._status
-        if self._desk.observer is not None and self.server is not None and self._request is not None:
-            self._desk.observer.ended(self)
-        if self._desk.tracer is not None:
+        office = self._office
+        self._steps.end = now = office.clock_ns()
+        self._http, self.refusal = said.status, said.refusal
+        if office.observer is not None and self.server is not None:
+            office.observer.ended(self)
+        if office.tracer is not None:
             self._end_trace()
-        if replica is not None and not self._replica:
-            self._replica = self._desk.replicas[replica.url]
         if self._is_only_counted():
             return
         try:
-            if self._asked is not None:
-                self.method, self.name = self._asked.method, _subject_name(self._asked)
-                self._ask(_FROM_AGENT, self._asked, now)
+            self._finish(said)
         except AuditUnavailable:
             # The last line tells that it was refused for want of evidence.
             pass
-        own = b'"mcp":%b,"timing":%b,"outcome":%b' % (
-            self._request_mcp or self._describe(),
-            timing_piece(self._received, self._authn, self._policy, self._sent, self._first, self._last, now),
-            self._outcome(status or self._status),
-        )
-        self._desk.writer.append(self._line(_END_HEAD, now, own) + b"}", _END)
+        end = EndNote(self._sheet, self._known(), self._next(), now, self._steps, self.method, self.name)
+        end.http, end.upstream = self._http, self._reply.status if self._reply is not None else 0
+        end.jsonrpc, end.is_error, end.refusal = self._jsonrpc, self._is_error, self.refusal
+        end.events, end.resumes = self._events, self._resumes
+        if self._asked is not None:
+            end.id = self._asked.id
+        if self.refusal is not None:
+            # Tracebacks hold the frames of the exchange, which hold the error: bodies would wait for the collector.
+            self.refusal.__traceback__ = self.refusal.__context__ = self.refusal.__cause__ = None
+            end.unread = self._request.body if self._asked is None else b""
+        if self._events and self._reply is not None:
+            end.comments = self._reply.comments
+        office.writer.append(end, _END, _NOTE_BYTES)
+
+    def _finish(self, said: Said) -> None:
+        """Write what still waits, and what the gateway itself has told the agent. Raises: AuditUnavailable."""
+        if self._asked is not None and not self._ask:
+            self.method, self.name = self._asked.method, _subject_name(self._asked)
+            self._hold(self._asked)
+        if self._held is not None:
+            self._let_go(self._held)
+        if self._came is not None:
+            self._came.flags = ("dropped",)
+            self._let_out()
+        if self.refusal is None:
+            return
+        self._jsonrpc, self._is_error = self.refusal.code, None
+        if said.said:
+            own = messages.read(said.said)
+            self._judge(own)
+            if self.agent is not None:
+                self._own(_TO_AGENT, own, parent=self._ask, method=self.method)
 
     async def room(self) -> None:
         """Wait until evidence can be written. Raises: AuditUnavailable."""
-        if not self._desk.writer.has_room:
-            await self._desk.writer.room()
+        if not self._office.writer.has_room:
+            await self._office.writer.room()
 
     async def kept(self) -> None:
         """Wait until the lines so far count as kept (`audit.durability`), and there is room for more.
 
         Raises: AuditUnavailable.
         """
-        writer = self._desk.writer
+        writer = self._office.writer
         if not writer.has_room:
             await writer.room()
         if writer.durability is not _ASYNC:
@@ -335,111 +325,135 @@ class Record:
     # ------------------------------------------------------------ for metrics
 
     @property
-    def refusal(self) -> OpenMCPError | None:
-        """What the exchange was refused with."""
-        return self._refusal
-
-    @property
     def outcome(self) -> str:
         """`ok`, `tool-error`, `interrupted`, or the kind of refusal or failure."""
-        if self._refusal is not None:
-            return self._refusal.kind
+        if self.refusal is not None:
+            return self.refusal.kind
         if self._is_error:
             return "tool-error"
-        return "ok" if self._status else "interrupted"
+        return "ok" if self._http else "interrupted"
 
     @property
     def request_bytes(self) -> int:
         """Length of the request's body."""
-        return len(self._request.body) if self._request is not None else 0
+        return len(self._request.body)
 
     @property
     def duration_s(self) -> float:
         """Seconds from the head of the request to `close`."""
-        return (self._end - self._received) / 1e9
+        return (self._steps.end - self._steps.received) / 1e9
 
     @property
     def upstream_s(self) -> float | None:
         """Seconds from `sending` to the head of the server's answer; `None` without either."""
-        return (self._first - self._sent) / 1e9 if self._first and self._sent else None
+        steps = self._steps
+        return (steps.first - steps.sent) / 1e9 if steps.first and steps.sent else None
 
-    # ------------------------------------------------------------ how a line is made
+    # ------------------------------------------------------------ how notes are made
 
-    def _ask(self, direction: Direction, message: Message, now: int) -> None:
-        self._asked = None
-        self._request_id = message.id
-        own = b'"mcp":%b' % self._describe()
-        self._parent = b'"parent":"%b.%d",' % (self._id, self._seq + 1)
-        request = self._request
-        self._write(direction, message, now, own=own, size=len(request.body) if request is not None else 0)
+    def _known(self) -> Facts:
+        facts = self._facts
+        if facts is None:
+            facts = Facts(
+                self.agent,
+                self.server,
+                self._session,
+                self._version,
+                self.replica,
+                self.method,
+                self._trace,
+                self._parent,
+            )
+            self._facts = facts
+        return facts
 
-    def _mcp(self, method: str, name: str | None, id: Id | None) -> bytes:
-        # Cut to size: senders choose them, and they are kept.
-        key = (method[:SHORT_CHARS], name and name[:NAME_CHARS], self._version, self._session)
-        return mcp_piece(self._desk.messages[key], id)
-
-    def _describe(self) -> bytes:
-        self._request_mcp = mcp = self._mcp(self.method, self.name, self._request_id)
-        return mcp
-
-    def _write(self, direction: Direction, message: Message, now: int, *, own: bytes, size: int) -> None:
-        desk, bodies = self._desk, self.server.bodies if self.server is not None else _NONE
-        if size and bodies is not _NONE:
-            own = b'%b,"bytes":%d' % (own, size)
-        line = self._line(_HEADS[direction][message.kind], now, own)
-        if bodies is _FULL:
-            desk.writer.append(BodyLine(line, message.body, size=size or 1024, hashing=desk.hashing), _MESSAGE)
-        else:
-            desk.writer.append(line + b"}", _MESSAGE)
-
-    def _line(self, head: bytes, now: int, own: bytes) -> bytes:
-        """Return the line without its closing brace; `own` is what no other line has."""
+    def _next(self) -> int:
         self._seq = seq = self._seq + 1
-        if seq == 1 and self._request is not None:
-            own = b'"http":%b,%b' % (self._desk.requests[http_key(self._request)], own)
-        shared = self._shared or self._share(now, is_last=head is _END_HEAD)
-        return b'%b"id":"%b.%d","ts":%d,"exchangeSeq":%d,%b%b%b' % (
-            head,
-            self._id,
-            seq,
-            now,
-            seq,
-            shared,
-            self._replica,
-            own,
-        )
+        return seq
 
-    def _trace(self, message: Message | None) -> Span | None:
-        tracer, request = self._desk.tracer, self._request
-        if self._span is None and tracer is not None and request is not None:
-            self._span = tracing.begun(tracer, request, message, self.server, at_ns=self._received)
+    def _hold(self, message: Message) -> None:
+        if not self._session and self.server is not None and self.server.is_trace_continued:
+            self._parent, self._facts = tracing.named(self._request, message), None
+        self._ask = seq = self._next()
+        now = self._office.clock_ns()
+        note = MessageNote(self._sheet, self._known(), seq, now, _FROM_AGENT, message, self.method, self.name)
+        note.size, note.is_tied = len(self._request.body), not self._session
+        self._held = note
+
+    def _let_go(self, held: MessageNote) -> None:
+        """Queue the request's line, and the decisions that waited for it."""
+        self._held = None
+        self._queue(held)
+        for note in self._waiting:
+            self._office.writer.append(note, _DECISION, _NOTE_BYTES)
+        self._waiting.clear()
+
+    def _let_out(self) -> None:
+        """Queue the line of the server's message that came last."""
+        came, self._came = self._came, None
+        if came is not None:
+            self._queue(came)
+
+    def _changed(self, direction: Direction, before: Message, after: Message, *, base: int) -> None:
+        """Write how what goes out differs from what came in, if it does."""
+        bodies = self._bodies
+        if bodies is _NONE:
+            return
+        redactor = self._office.desk.redactor if bodies is _REDACTED else None
+        changes, redactions = change_parts(before.body, after.body, redactor, has_values=bodies is _FULL)
+        if changes:
+            note = MessageNote(self._sheet, self._known(), self._next(), self._office.clock_ns(), direction, after)
+            note.method, note.name = (self.method, self.name) if after.id == self._request_id else (after.method, None)
+            note.base, note.changes, note.redactions = base, changes, redactions
+            note.is_tied = not self._session
+            self._office.writer.append(note, _MESSAGE, _NOTE_BYTES)
+
+    def _own(self, direction: Direction, message: Message, *, parent: int, method: str) -> None:
+        """Write what the gateway itself says."""
+        note = MessageNote(self._sheet, self._known(), self._next(), self._office.clock_ns(), direction, message)
+        note.method, note.parent, note.flags = method, parent, ("own",)
+        note.name = self.name if method == self.method else None
+        self._queue(note)
+
+    def _queue(self, note: MessageNote) -> None:
+        """Take out of a message what may not be kept, and queue its line. Raises: AuditUnavailable."""
+        bodies, size = self._bodies, note.size
+        if bodies is _FULL:
+            note.kept = note.message.body
+        elif bodies is _REDACTED:
+            redactor = self._office.desk.redactor
+            if redactor is not None:
+                note.kept, note.redactions = redact_body(note.message.body, redactor)
+        elif bodies is _NONE:
+            note.size = 0
+        self._office.writer.append(note, _MESSAGE, _NOTE_BYTES + (size if note.kept is not None else 0))
+
+    @property
+    def _bodies(self) -> Bodies:
+        return self.server.bodies if self.server is not None else _NONE
+
+    @property
+    def _request_id(self) -> Id | None:
+        return self._asked.id if self._asked is not None else None
+
+    # ------------------------------------------------------------ traces
+
+    def _begin_trace(self, message: Message | None) -> Span | None:
+        tracer = self._office.tracer
+        if self._span is None and tracer is not None:
+            self._span = tracing.begun(tracer, self._request, message, self.server, at_ns=self._steps.received)
+            self._trace, self._facts = tracing.part(self._span), None
         return self._span
 
     def _end_trace(self) -> None:
         # Begun only now, where it was refused before anything was read: who watches refusals wants to see it too.
-        span, request = self._trace(None), self._request
-        if span is not None and request is not None:
-            seen = tracing.Seen(request, self.server, self.agent, self.id, self.method, self.name)
-            about = tracing.about(seen, version=self._version, session=self._session, status=self._status)
-            span.end(seen.span_name, about, fault=seen.fault(self.outcome), at_ns=self._end)
-
-    def _share(self, now: int, *, is_last: bool) -> bytes:
-        flow = self._flow or self._begin_flow(now, is_last=is_last)
-        server = self._desk.servers[self.server.name] if self.server is not None else b""
-        if self._span is not None:
-            server = b'%b"trace":%b,' % (server, encode(tracing.part(self._span)))
-        if not flow:
-            return b'"exchange":"%b",%b%b' % (self._id, self._agent, server)
-        self._shared = shared = b'"exchange":"%b","flow":"%b",%b%b' % (self._id, flow.encode(), self._agent, server)
-        return shared
-
-    def _begin_flow(self, now: int, *, is_last: bool) -> str:
-        """Return the flow of an exchange without a session; none yet while it may open one."""
-        is_opening = self.method == methods.INITIALIZE and not is_last
-        if is_opening or not self._binding or self.server is None:
-            return ""
-        self._flow = self._desk.flows.of_principal(self._binding, self.server.name, exchange=self.id, now_ns=now)
-        return self._flow
+        span = self._begin_trace(None)
+        if span is not None:
+            seen = tracing.Seen(self._request, self.server, self.agent, self.id, self.method, self.name)
+            # Not `digest`, whose table is the writer's thread's.
+            session = self._office.desk.flows.secret("audit-session", self._session.encode()) if self._session else ""
+            about = tracing.about(seen, version=self._version, session=session, status=self._http)
+            span.end(seen.span_name, about, fault=seen.fault(self.outcome), at_ns=self._steps.end)
 
     # ------------------------------------------------------------ how it ends
 
@@ -456,24 +470,11 @@ class Record:
 
     def _is_only_counted(self) -> bool:
         """Whether it was refused before anybody knew who asks, and is one of very many."""
-        refusal, request = self._refusal, self._request
-        if refusal is None or request is None or self._agent:
+        refusal = self.refusal
+        if refusal is None or self.agent is not None:
             return False
-        return not self._desk.refusals.admits(request.peer.address, refusal.kind, now_ns=self._end)
-
-    def _outcome(self, status: int) -> bytes:
-        refusal = self._refusal
-        if refusal is None:
-            return self._desk.outcomes[status, self._upstream_status, self._jsonrpc, self._is_error]
-        return encoded(
-            OutcomePart(
-                http=status,
-                upstream=self._upstream_status,
-                jsonrpc=refusal.code,
-                kind=refusal.kind,
-                detail=text(refusal.detail, DETAIL_CHARS),
-            )
-        )
+        peer = self._request.peer.address
+        return not self._office.refusals.admits(peer, refusal.kind, now_ns=self._steps.end)
 
 
 def _subject_name(message: Message) -> str | None:

@@ -6,7 +6,7 @@ here and leave as keyed digests.
 """
 
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 IDLE_S: Final = 300.0
@@ -38,6 +38,7 @@ class Flows:
         self._capacity = capacity
         self._digests: dict[str, str] = {}
         self._running: dict[tuple[str, str], tuple[str, int]] = {}
+        self._links: dict[str, str] = {}
 
     def digest(self, session_id: str) -> str:
         """Return the keyed digest by which records name a session."""
@@ -53,6 +54,22 @@ class Flows:
     def secret(self, purpose: str, data: bytes) -> str:
         """Return the keyed digest of anything that must not be written raw."""
         return keyed(self._hashing, purpose, data)
+
+    def of_trace(self, binding: str, trace: str) -> str:
+        """Return the flow of a trace: that of one principal, so that nobody joins another's by naming its trace."""
+        # A NUL is in no trace id, so no two pairs run together.
+        return "trace-" + self.secret("audit-trace", f"{binding}\0{trace}".encode())
+
+    def link(self, links: Iterable[str], flow: str) -> None:
+        """Remember that whoever presents one of these goes on with the flow."""
+        for link in links:
+            if len(self._links) >= self._capacity:
+                del self._links[next(iter(self._links))]
+            self._links[link] = flow
+
+    def linked(self, links: Iterable[str]) -> str:
+        """Return the flow that goes on with one of these; empty if none does."""
+        return next((self._links[link] for link in links if link in self._links), "")
 
     def of_principal(self, binding: str, server: str, *, exchange: str, now_ns: int) -> str:
         """Return the flow of an exchange without a session; the first one gives it its name."""

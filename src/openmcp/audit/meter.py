@@ -8,7 +8,7 @@ label together.
 from collections.abc import Callable
 from typing import Final
 
-from openmcp.audit.exchange import Record
+from openmcp.audit.office import Ended
 from openmcp.errors import Unauthenticated
 from openmcp.mcp import methods
 from openmcp.mcp.methods import Subject, SubjectKind
@@ -36,7 +36,7 @@ class Meter:
         """An event stream to an agent is open."""
         self._metrics.stream_opened(server.name)
 
-    def ended(self, record: Record) -> None:
+    def ended(self, record: Ended) -> None:
         """An exchange is over."""
         server = record.server
         if server is None:

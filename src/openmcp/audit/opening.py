@@ -5,6 +5,7 @@ import re
 from openmcp.audit.sinks.base import AuditSink
 from openmcp.audit.sinks.file import FileSink
 from openmcp.audit.sinks.stdout import StdoutSink
+from openmcp.audit.spool import Spool
 from openmcp.audit.writer import Writer
 from openmcp.config.snapshot import AuditSettings, FileSinkSettings, StdoutSinkSettings
 from openmcp.state.signing import Signer
@@ -20,6 +21,7 @@ def make_writer(settings: AuditSettings, *, name: str, signer: Signer | None = N
         on_failure=settings.on_failure,
         durability=settings.durability,
         signer=signer,
+        spool=next((Spool(sink.path) for sink in settings.sinks if isinstance(sink, FileSinkSettings)), None),
     )
 
 

@@ -63,6 +63,10 @@ class McpPart(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     version: Annotated[str, _says("MCP revision of the exchange")] = ""
     id: Annotated[str | int | None, _says("JSON-RPC id as the agent knows it, shortened")] = None
     session: Annotated[str, _says("keyed digest of the session id")] = ""
+    links: Annotated[
+        tuple[str, ...],
+        _says("keyed digests of what ties it to earlier and later messages: states of multi-round calls, ids of tasks"),
+    ] = ()
 
 
 class StreamPart(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -21,6 +21,8 @@ from openmcp.telemetry.spans import Attributes, Parent, Span, Tracer
 
 _NAMED = frozenset({methods.TOOLS_CALL, methods.PROMPTS_GET})
 _SUBJECTS = {methods.TOOLS_CALL: names.TOOL, methods.PROMPTS_GET: names.PROMPT, methods.RESOURCES_READ: names.RESOURCE}
+_TRACE_CHARS = 32
+_HEX = frozenset("0123456789abcdef")
 _MAX_PARENT = 512
 """Longest `traceparent` or `tracestate` that is looked at, in characters (W3C Trace Context §3.3.1.5)."""
 
@@ -31,6 +33,14 @@ def begun(tracer: Tracer, request: Request, message: Message | None, server: Ser
     span = tracer.begin(parent, is_continued=server is None or server.is_trace_continued, at_ns=at_ns)
     spans.enter(span)
     return span
+
+
+def named(request: Request, message: Message) -> str:
+    """Return the trace id that a request names for itself, 32 hex digits; empty if it names none."""
+    parent = _parent(request, message)
+    parts = parent.traceparent.split("-") if parent is not None else []
+    trace = parts[1] if len(parts) > 3 else ""
+    return trace if len(trace) == _TRACE_CHARS and _HEX.issuperset(trace) and trace.strip("0") else ""
 
 
 def decided(span: Span, decision: Decision, *, at_ns: int) -> None:

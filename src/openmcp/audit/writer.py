@@ -19,6 +19,7 @@ from typing import Final, Protocol, TypeAlias
 from openmcp.audit.chain import Chain, Reason
 from openmcp.audit.record import Line, encode
 from openmcp.audit.sinks.base import AuditSink, SinkFailed
+from openmcp.audit.spool import Spool
 from openmcp.config.snapshot import Durability, OnFailure
 from openmcp.errors import AuditUnavailable
 from openmcp.state.signing import Signer
@@ -48,11 +49,7 @@ class Rank(Enum):
 
 
 class Deferred(Protocol):
-    """A line whose encoding is left to the writer's thread, because it is long."""
-
-    def __len__(self) -> int:
-        """About how many bytes it holds."""
-        ...
+    """A line whose encoding is left to the writer's thread."""
 
     def encoded(self) -> bytes:
         """Return the line as a JSON object. Never raises."""
@@ -104,16 +101,20 @@ class Writer:
         limits: Limits | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
         signer: Signer | None = None,
+        spool: Spool | None = None,
     ) -> None:
         """`name` is unique for ever: node, boot and worker. Without `signer` checkpoints only count."""
         self.name = name
         self.on_failure = on_failure
         self.durability = durability
+        self.spool = spool
+        """Where bodies go that are too long for a line; `None` = nowhere."""
+
         self._sinks = tuple(sinks)
         self._limits = limits or Limits()
         self._clock_ns = clock_ns
         self._chain = Chain(name, signer)
-        self._queue: deque[Entry] = deque()
+        self._queue: deque[tuple[Entry, int]] = deque()
         # Each counter has one thread that writes it: the loop counts what it puts, the thread what it is done with.
         self._put_lines = self._put_bytes = self._lost = 0
         self._done_lines = self._done_bytes = self._told_lost = 0
@@ -175,17 +176,17 @@ class Writer:
         if self.durability is not Durability.ASYNC and self._done_lines < self._put_lines:
             await self._wait(self._put_lines)
 
-    def append(self, line: Entry, rank: Rank) -> None:
-        """Queue an encoded line. Raises: AuditUnavailable when it cannot be kept (see `Rank`)."""
+    def append(self, line: Entry, rank: Rank, size: int) -> None:
+        """Queue a line of about `size` bytes. Raises: AuditUnavailable when it cannot be kept (see `Rank`)."""
         lines = self._put_lines
         if (lines - self._done_lines >= self._limits.lines or self._faults or not self._is_alive) and (
             not self._takes(rank)
         ):
             self._lost += 1
             return
-        self._queue.append(line)
+        self._queue.append((line, size))
         self._put_lines = lines + 1
-        self._put_bytes += len(line)
+        self._put_bytes += size
         if self._is_idle:
             self._wake.set()
 
@@ -292,9 +293,9 @@ class Writer:
         entries: list[Entry] = []
         size = 0
         for _ in range(min(len(self._queue), _GROUP_LINES)):
-            entry = self._queue.popleft()
+            entry, weight = self._queue.popleft()
             entries.append(entry)
-            size += len(entry)
+            size += weight
             if size >= _GROUP_BYTES:
                 break
         return entries, size
@@ -307,6 +308,7 @@ class Writer:
             told = Line(type="admin", kind="lost", ts=self._clock_ns(), lost=lost - self._told_lost)
             lines.insert(0, encode(told))
             self._told_lost = lost
+        self._keep_bodies()
         self._write(self._chain.link(lines), len(entries))
         if self.durability is Durability.SYNC:
             self._sync()
@@ -314,6 +316,20 @@ class Writer:
         self._done_bytes += size
         if self._waiters:
             self._notify()
+
+    def _keep_bodies(self) -> None:
+        """Keep the bodies that are too long for their lines, before the lines that name them."""
+        spool = self.spool
+        while spool is not None:
+            try:
+                spool.flush(is_synced=self.durability is Durability.SYNC)
+            except SinkFailed as error:
+                self._failed(spool.name, error)
+                self._give_up_if_over()
+                time.sleep(self._limits.retry_s / 10)
+            else:
+                self._recovered(spool.name)
+                return
 
     def _write(self, data: bytes, lines: int) -> None:
         """Give the bytes to every sink, whatever it takes; a sink that fails holds up all that follows."""
@@ -334,9 +350,9 @@ class Writer:
         try:
             rest = rest[sink.write(bytes(rest)) :]
         except SinkFailed as error:
-            self._failed(sink, error)
+            self._failed(sink.name, error)
         else:
-            self._recovered(sink)
+            self._recovered(sink.name)
         return sink, rest
 
     def _sync(self) -> None:
@@ -345,23 +361,23 @@ class Writer:
             try:
                 for sink in self._sinks:
                     sink.sync()
-                    self._recovered(sink)
+                    self._recovered(sink.name)
                 return
             except SinkFailed as error:
-                self._failed(self._sinks[0], error)
+                self._failed(self._sinks[0].name, error)
                 self._give_up_if_over()
                 time.sleep(pause)
                 pause = min(pause * 2, self._limits.retry_s)
 
-    def _failed(self, sink: AuditSink, error: SinkFailed) -> None:
-        self._failures[sink.name] += 1
-        if sink.name not in self._faults:
-            _log.error("audit-sink-failed", extra={"sink": sink.name, "error": str(error)})
-        self._faults[sink.name] = str(error)
+    def _failed(self, sink: str, error: SinkFailed) -> None:
+        self._failures[sink] = self._failures.get(sink, 0) + 1
+        if sink not in self._faults:
+            _log.error("audit-sink-failed", extra={"sink": sink, "error": str(error)})
+        self._faults[sink] = str(error)
 
-    def _recovered(self, sink: AuditSink) -> None:
-        if self._faults and self._faults.pop(sink.name, None) is not None:
-            _log.warning("audit-sink-recovered", extra={"sink": sink.name})
+    def _recovered(self, sink: str) -> None:
+        if self._faults and self._faults.pop(sink, None) is not None:
+            _log.warning("audit-sink-recovered", extra={"sink": sink})
 
     def _give_up_if_over(self) -> None:
         if self._stopping.is_set() and time.monotonic() > self._stop_at:

@@ -41,6 +41,9 @@ class Responder:
     refusal: OpenMCPError | None = None
     """The "no" that the exchange ended with, whoever said it; for the record."""
 
+    said = b""
+    """The JSON-RPC message in which the refusal was told, if it was one; for the record."""
+
     def __init__(self, wire: Wire, request: Request) -> None:
         self._wire = wire
         self._request = request
@@ -137,7 +140,7 @@ class Responder:
             form = refusals.refusal(
                 error, message, self._revision, exchange_id=self.exchange_id, decision_id=self.decision_id
             )
-            self.status = form.status
+            self.status, self.said = form.status, form.body
             self._wire.respond(form.status, form.headers, form.body)
         return self.status
 
@@ -171,6 +174,7 @@ class Responder:
             body = self._end_of_subscription() or refusals.in_stream(
                 error, self.message, self._revision, exchange_id=self.exchange_id, decision_id=self.decision_id
             )
+            self.said = body
             self._wire.write(sse.encode(body))
 
     @property

@@ -33,6 +33,7 @@ class Bodies(Enum):
 
     NONE = "none"
     METADATA = "metadata"
+    REDACTED = "redacted"
     FULL = "full"
 
 

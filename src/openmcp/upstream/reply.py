@@ -66,6 +66,16 @@ class Reply:
         """The value of `Mcp-Session-Id`, `Allow`, `Cache-Control` or `Location`; `None` = not sent, or another name."""
         return self._fields.get(name.lower())
 
+    @property
+    def body_bytes(self) -> int:
+        """Length of the body of an answer that is no stream."""
+        return len(self._body)
+
+    @property
+    def comments(self) -> int:
+        """Heartbeats of the stream so far."""
+        return self._decoder.comments if self._decoder is not None else 0
+
     async def body(self) -> bytes:
         """The whole body of an answer that is no stream; it has arrived before the context was entered."""
         if self.is_stream:

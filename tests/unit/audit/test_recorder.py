@@ -4,14 +4,17 @@ import json
 import os
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from openmcp.audit.record import BODY_BYTES, HttpPart, Line
-from openmcp.audit.recorder import Direction, Record, Recorder
+from openmcp.audit.recorder import Record, Recorder
 from openmcp.audit.refusals import Refusals
+from openmcp.audit.spool import Spool
 from openmcp.audit.writer import Limits, Writer
 from openmcp.config.snapshot import OnFailure
 from openmcp.errors import (
@@ -27,9 +30,11 @@ from openmcp.mcp import message as messages
 from openmcp.mcp.message import Json, JsonObject, Message
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.mcp.revisions import LATEST_LEGACY
+from openmcp.mcp.sse import Event
 from openmcp.model.agent import Agent, Principal, Trust
 from openmcp.model.arrival import Arrival
 from openmcp.model.decision import Decision, Effect, RuleRef
+from openmcp.model.facts import AgentFacts, DecisionInput, McpFacts, RequestFacts, ServerFacts
 from openmcp.model.http import Peer, Request
 from openmcp.model.server import Authentication, Bodies, Replica, Server
 from openmcp.model.session import Session
@@ -45,6 +50,15 @@ AGENT = Agent("ci", Principal("key:corp:ci", "corp", "apiKey", Trust.SHARED_SECR
 ALLOW = Decision(Effect.ALLOW, RuleRef("team", "tools"), revision="r1", matched=(RuleRef("team", "tools"),))
 CALL = messages.request(7, "tools/call", {"name": "create_issue", "arguments": {"title": "x"}})
 ANSWER = messages.result(7, {"content": [{"type": "text", "text": "done"}], "isError": False})
+
+
+@dataclass(frozen=True)
+class Redaction:
+    """What a redactor says that it took out."""
+
+    path: str
+    detector: str
+    length: int
 
 
 class StrictLine(Line, frozen=True, forbid_unknown_fields=True):
@@ -143,6 +157,40 @@ def session(id: str = SESSION_ID) -> Session:
     return Session(id, "github", REPLICA.url, AGENT.principal.binding, LATEST_LEGACY.version, 0.0)
 
 
+class Answer:
+    """What a replica answered."""
+
+    replica = REPLICA
+    status = 200
+    comments = 0
+
+    def __init__(self, size: int = 0, session: str | None = None) -> None:
+        self.body_bytes = size
+        self._session = session
+
+    def header(self, name: str) -> str | None:
+        return self._session if name == "mcp-session-id" else None
+
+
+@dataclass
+class Told:
+    """What the agent was told in the end."""
+
+    status: int
+    refusal: OpenMCPError | None = None
+    said: bytes = b""
+
+
+async def returned(record: Record, message: Message, *, size: int = 0, event_id: str | None = None) -> None:
+    """A server's message comes and goes on to the agent as it is."""
+    if size:
+        record.answered(Answer(size))
+    if event_id is not None:
+        record.event(Event(messages.encode(message), event_id))
+    record.came(message)
+    await record.left(message)
+
+
 async def admitted(
     bench: Bench, message: Message = CALL, *, bodies: Bodies = Bodies.METADATA, of: Session | None = None
 ) -> Record:
@@ -157,10 +205,10 @@ async def admitted(
 async def test_a_call_leaves_the_question_the_decision_the_answer_and_the_end(bench: Bench) -> None:
     record = await admitted(bench, of=session())
     decision = record.decision(ALLOW, CALL)
-    await record.sending()
-    record.answered(REPLICA, 200)
-    record.message(Direction.FROM_SERVER, ANSWER, size=99)
-    record.close(status=200)
+    await record.sending(arrival(CALL))
+    record.answered(Answer())
+    await returned(record, ANSWER, size=99)
+    record.close(Told(200))
     asked, decided, answered, ended = bench.lines()
     assert [line.type for line in (asked, decided, answered, ended)] == ["message", "decision", "message", "exchange"]
     assert [line.exchange_seq for line in (asked, decided, answered, ended)] == [1, 2, 3, 4]
@@ -190,9 +238,9 @@ async def test_the_end_tells_http_json_rpc_and_tool_outcome_apart(bench: Bench) 
     refused = messages.error(7, -32602, "no")
     for answer in (failed, refused):
         record = await admitted(bench)
-        record.answered(REPLICA, 200)
-        record.message(Direction.FROM_SERVER, answer)
-        record.close(status=200)
+        record.answered(Answer())
+        await returned(record, answer)
+        record.close(Told(200))
     outcomes = [line.outcome for line in bench.lines() if line.type == "exchange"]
     assert [(o.http, o.upstream, o.jsonrpc, o.is_error, o.kind) for o in outcomes if o] == [
         (200, 200, None, True, "ok"),
@@ -203,11 +251,11 @@ async def test_the_end_tells_http_json_rpc_and_tool_outcome_apart(bench: Bench) 
 async def test_the_end_tells_when_each_step_was_reached(bench: Bench) -> None:
     record = await admitted(bench)
     record.decision(ALLOW, CALL)
-    await record.sending()
+    await record.sending(arrival(CALL))
     bench.clock.now += 5_000_000
-    record.answered(REPLICA, 200)
-    record.message(Direction.FROM_SERVER, ANSWER)
-    record.close(status=200)
+    record.answered(Answer())
+    await returned(record, ANSWER)
+    record.close(Told(200))
     timing = bench.lines()[-1].timing
     assert timing is not None
     assert timing.received == START
@@ -232,8 +280,7 @@ async def test_the_end_tells_when_each_step_was_reached(bench: Bench) -> None:
 async def test_a_refusal_stands_in_the_end_with_its_true_reason(bench: Bench) -> None:
     record = await admitted(bench)
     record.decision(Decision(Effect.DENY, None, revision="r1"), CALL)
-    record.refused(Denied("no", detail="the true reason"), 200)
-    record.close(status=200)
+    record.close(Told(200, Denied("no", detail="the true reason")))
     outcome = bench.lines()[-1].outcome
     assert outcome is not None
     assert (outcome.kind, outcome.jsonrpc, outcome.detail) == ("denied", -31001, "the true reason")
@@ -242,7 +289,6 @@ async def test_a_refusal_stands_in_the_end_with_its_true_reason(bench: Bench) ->
 async def test_a_refusal_that_is_recorded_holds_nothing_of_its_exchange(bench: Bench) -> None:
     record = await admitted(bench)
     assert refused(record)() is None
-    record.close(status=400)
 
 
 def refused(record: Record) -> "weakref.ref[Collected]":
@@ -254,7 +300,7 @@ def refused(record: Record) -> "weakref.ref[Collected]":
         except ValueError as cause:
             raise NotJson from cause
     except NotJson as error:
-        record.refused(error, 400)
+        record.close(Told(400, error))
     return weakref.ref(held)
 
 
@@ -262,8 +308,7 @@ async def test_a_body_that_cannot_be_read_leaves_an_end(bench: Bench) -> None:
     record = bench.recorder.open(request(b"not json"))
     record.routed(server())
     record.identified(AGENT)
-    record.refused(NotJson(), 400)
-    record.close(status=400)
+    record.close(Told(400, NotJson()))
     [line] = bench.lines()
     assert line.type == "exchange"
     assert line.http is not None
@@ -276,7 +321,7 @@ async def test_what_was_asked_is_recorded_also_when_it_never_arrived(bench: Benc
     record.routed(server())
     record.identified(AGENT)
     record.received(CALL)
-    record.close(status=404)
+    record.close(Told(404))
     asked, ended = bench.lines()
     assert asked.mcp is not None
     assert (asked.type, asked.mcp.name) == ("message", "create_issue")
@@ -285,8 +330,8 @@ async def test_what_was_asked_is_recorded_also_when_it_never_arrived(bench: Benc
 
 async def test_an_exchange_that_was_cut_off_says_so_and_a_second_close_says_nothing(bench: Bench) -> None:
     record = await admitted(bench)
-    record.close()
-    record.close(status=200)
+    record.close(Told(0))
+    record.close(Told(200))
     ends = [line for line in bench.lines() if line.type == "exchange"]
     assert [end.outcome.kind for end in ends if end.outcome] == ["interrupted"]
 
@@ -297,32 +342,228 @@ async def test_asking_again_under_a_newer_snapshot_decides_again_but_asks_once(b
     record.received(CALL)
     record.arrived(arrival(CALL))
     record.decision(ALLOW, CALL)
-    record.close(status=200)
+    record.close(Told(200))
     assert [line.type for line in bench.lines()] == ["message", "decision", "decision", "exchange"]
 
 
-async def test_what_is_dropped_is_recorded_with_the_reason(bench: Bench) -> None:
+async def test_what_is_dropped_is_recorded_once_with_the_reason_and_what_its_server_is_told(bench: Bench) -> None:
+    record = await admitted(bench, bodies=Bodies.FULL)
+    asked = messages.request("s1", "sampling/createMessage", {})
+    record.came(asked)
+    await record.dropped("the server may not ask for sampling/createMessage", messages.error("s1", -31001, "no"))
+    record.close(Told(200))
+    _, dropped, told, _ = bench.lines()
+    assert (dropped.type, dropped.dir, dropped.flags) == ("message", "server→gateway", ("dropped",))
+    assert dropped.outcome is not None
+    assert dropped.outcome.kind == "the server may not ask for sampling/createMessage"
+    assert (told.dir, told.kind, told.flags, told.parent) == ("gateway→server", "error", ("own",), dropped.id)
+    assert json.loads(bytes(told.body))["error"]["code"] == -31001
+
+
+async def test_every_event_of_a_stream_leaves_a_line_and_heartbeats_are_counted(bench: Bench) -> None:
     record = await admitted(bench)
-    record.dropped(Direction.FROM_SERVER, "answers no request of this stream", messages.result(99, {}))
-    record.dropped(Direction.FROM_SERVER, "no message")
-    record.close(status=200)
-    _, message, event, _ = bench.lines()
-    assert (message.type, message.flags) == ("message", ("dropped",))
-    assert message.outcome is not None
-    assert message.outcome.kind == "answers no request of this stream"
-    assert (event.type, event.flags, event.dir) == ("stream", ("dropped",), "server→gateway")
+    reply = Answer()
+    reply.comments = 3
+    await record.sending(record.inspected(arrival(CALL)))
+    record.answered(reply)
+    record.event(Event(b"", "first", None, 500))
+    note = messages.notification("notifications/progress", {})
+    data = messages.encode(note)
+    record.event(Event(data, "second"))
+    record.came(note)
+    await record.left(note)
+    record.event(None)
+    record.close(Told(200))
+    _, primed, progress, ended = bench.lines()
+    assert (primed.type, primed.kind) == ("stream", "event")
+    assert primed.stream is not None
+    assert (primed.stream.n, primed.stream.retry) == (1, 500)
+    assert progress.stream is not None
+    assert (progress.stream.n, progress.bytes) == (2, len(data))
+    assert progress.stream.event not in ("", primed.stream.event)
+    assert ended.stream is not None
+    assert (ended.stream.n, ended.stream.comments) == (2, 3)
 
 
-async def test_the_gateways_own_traffic_is_recorded_as_its_own(bench: Bench) -> None:
-    record = bench.recorder.gateway_record(server())
-    record.message(Direction.TO_SERVER, messages.request(1, "tools/list"))
-    record.answered(REPLICA, 200)
-    record.message(Direction.FROM_SERVER, messages.result(1, {"tools": []}))
-    record.close(status=200)
-    asked, answered, ended = bench.lines()
-    assert (asked.dir, asked.kind) == ("gateway→server", "request")
-    assert answered.parent == asked.id
-    assert {line.agent.id for line in (asked, answered, ended) if line.agent} == {"gateway"}
+# ------------------------------------------------------------ the four legs
+
+
+async def test_what_went_out_unchanged_needs_no_line_of_its_own(bench: Bench) -> None:
+    record = await admitted(bench, bodies=Bodies.FULL)
+    record.decision(ALLOW, CALL)
+    await record.sending(record.inspected(arrival(CALL)))
+    await returned(record, ANSWER)
+    record.close(Told(200))
+    assert [line.dir for line in bench.lines() if line.type == "message"] == ["agent→gateway", "server→gateway"]
+
+
+async def test_what_was_sent_otherwise_than_it_came_is_told_by_its_difference(bench: Bench) -> None:
+    record = await admitted(bench, bodies=Bodies.FULL)
+    record.decision(ALLOW, CALL)
+    sent = CALL.with_params({**CALL.params, "arguments": {"title": "[REDACTED:aws]"}})
+    await record.sending(record.inspected(arrival(sent)))
+    record.close(Told(200))
+    asked, decided, line, _ = bench.lines()
+    assert decided.parent == asked.id
+    assert (line.dir, line.base) == ("gateway→server", asked.id)
+    [change] = line.changes
+    assert (change.op, change.path, bytes(change.value)) == (
+        "replaced",
+        "$.params.arguments.title",
+        b'"[REDACTED:aws]"',
+    )
+    assert line.mcp is not None
+    assert (line.mcp.method, line.mcp.name) == ("tools/call", "create_issue")
+
+
+async def test_entries_that_were_filtered_out_of_a_list_are_named(bench: Bench) -> None:
+    ask = messages.request(7, "tools/list", {})
+    tools: list[Json] = [{"name": name, "inputSchema": {}} for name in ("a", "b", "c")]
+    for bodies in (Bodies.METADATA, Bodies.FULL):
+        record = await admitted(bench, ask, bodies=bodies)
+        came = messages.result(7, {"tools": tools})
+        record.came(came)
+        await record.left(came.with_result({"tools": [tools[0], tools[2]], "cacheScope": "private"}))
+        record.close(Told(200))
+    out = [line for line in bench.lines() if line.dir == "gateway→agent"]
+    for line in out:
+        assert [(c.op, c.path, c.name) for c in line.changes] == [
+            ("removed", "$.result.tools[1]", "b"),
+            ("added", "$.result.cacheScope", ""),
+        ]
+        assert line.body_hmac
+    assert [bytes(line.changes[1].value) for line in out] == [b"", b'"private"']
+
+
+async def test_nothing_is_told_of_differences_where_nothing_is_kept(bench: Bench) -> None:
+    record = await admitted(bench, bodies=Bodies.NONE)
+    record.came(ANSWER)
+    await record.left(ANSWER.with_result({}))
+    record.close(Told(200))
+    assert not [line for line in bench.lines() if line.dir == "gateway→agent"]
+
+
+async def test_a_refusal_is_kept_in_the_words_that_the_agent_got(bench: Bench) -> None:
+    record = await admitted(bench, bodies=Bodies.FULL)
+    said = messages.result(7, {"content": [{"type": "text", "text": "no"}], "isError": True})
+    record.close(Told(200, Denied("no"), messages.encode(said)))
+    asked, told, ended = bench.lines()
+    assert (told.dir, told.flags, told.parent) == ("gateway→agent", ("own",), asked.id)
+    assert bytes(told.body) == messages.encode(said)
+    assert ended.outcome is not None
+    assert (ended.outcome.kind, ended.outcome.http, ended.outcome.is_error) == ("denied", 200, True)
+
+
+# ------------------------------------------------------------ redaction
+
+
+class Finds:
+    """Takes out every text that holds `secret`."""
+
+    def redact(self, value: Json) -> tuple[Json, tuple[Redaction, ...]]:
+        taken: list[Redaction] = []
+        return self._without(value, "$", taken), tuple(taken)
+
+    def _without(self, value: Json, path: str, taken: list[Redaction]) -> Json:
+        if isinstance(value, dict):
+            return {key: self._without(item, f"{path}.{key}", taken) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._without(item, f"{path}[{index}]", taken) for index, item in enumerate(value)]
+        if isinstance(value, str) and "secret" in value:
+            taken.append(Redaction(path, "word", len(value)))
+            return "[REDACTED:word]"
+        return value
+
+
+async def test_what_is_redacted_never_enters_the_queue_and_is_named_with_place_detector_and_length(
+    bench: Bench,
+) -> None:
+    bench.recorder.redact_with(Finds())
+    call = messages.request(7, "tools/call", {"name": "t", "arguments": {"a": "my secret", "b": 1}})
+    record = await admitted(bench, call, bodies=Bodies.REDACTED)
+    await record.sending(record.inspected(arrival(call)))
+    came = messages.result(7, {"content": [{"type": "text", "text": "plain"}], "x": 1})
+    record.came(came)
+    await record.left(came.with_result({"content": [{"type": "text", "text": "a secret added"}], "x": 1}))
+    record.close(Told(200))
+    assert b"secret" not in b"".join(bench.raw())
+    asked, answered, told, _ = bench.lines()
+    [redaction] = asked.redactions
+    assert (redaction.path, redaction.detector, redaction.length) == ("$.params.arguments.a", "word", 9)
+    assert json.loads(bytes(asked.body))["params"]["arguments"] == {"a": "[REDACTED:word]", "b": 1}
+    assert asked.body_sha256 == ""
+    assert asked.body_hmac
+    assert not answered.redactions
+    assert answered.body_sha256
+    assert [(r.path, r.length) for r in told.redactions] == [("$.result.content[0].text", 14)]
+    assert [bytes(c.value) for c in told.changes] == [b'"[REDACTED:word]"']
+
+
+async def test_without_anything_to_redact_with_no_body_is_kept(bench: Bench) -> None:
+    (await admitted(bench, bodies=Bodies.REDACTED)).close(Told(200))
+    asked = bench.lines()[0]
+    assert bytes(asked.body) == b""
+    assert asked.bytes
+
+
+# ------------------------------------------------------------ what was decided on
+
+
+async def test_a_decision_keeps_what_it_looked_at_but_the_arguments(bench: Bench) -> None:
+    agent = replace(AGENT, groups=frozenset({"b", "a"}), labels={"team": "x"})
+    record = bench.recorder.open(request())
+    record.routed(server(Bodies.FULL))
+    record.identified(agent)
+    record.received(CALL)
+    record.arrived(arrival(CALL))
+    record.decision(ALLOW, CALL)
+    facts = DecisionInput(
+        agent=AgentFacts.of(agent),
+        server=ServerFacts.of(server()),
+        mcp=McpFacts("tools/call", "tool", "create_issue", version="2025-11-25"),
+        args={"title": "only in the body"},
+        request=RequestFacts("10.1.1.1", {"x-team": "blue"}),
+        now=12.5,
+    )
+    record.decision(replace(ALLOW, input=facts), CALL)
+    record.close(Told(200))
+    plain, looked = [json.loads(bytes(line.decision.input)) for line in bench.lines() if line.decision]
+    assert plain["agent"] == {
+        "id": "key:corp:ci",
+        "name": "ci",
+        "groups": ["a", "b"],
+        "labels": {"team": "x"},
+        "source": "corp",
+        "trust": "sharedSecret",
+    }
+    assert plain["mcp"] == {"method": "tools/call", "kind": "tool", "name": "create_issue", "version": "2025-11-25"}
+    assert plain["request"] == {"ip": "10.1.1.1"}
+    assert "args" not in looked
+    assert msgspec.convert({**looked, "args": facts.args}, DecisionInput) == facts
+
+
+@pytest.mark.parametrize(
+    ("bodies", "is_kept"), [(Bodies.METADATA, False), (Bodies.REDACTED, True), (Bodies.FULL, True)]
+)
+async def test_attributes_of_a_credential_are_kept_as_bodies_are(bench: Bench, bodies: Bodies, is_kept: bool) -> None:
+    bench.recorder.redact_with(Finds())
+    principal = replace(AGENT.principal, attributes={"mail": "a@b.c", "note": "secret"})
+    record = bench.recorder.open(request())
+    record.routed(server(bodies))
+    record.identified(replace(AGENT, principal=principal))
+    record.received(CALL)
+    record.arrived(arrival(CALL))
+    record.decision(ALLOW, CALL)
+    record.close(Told(200))
+    [line] = [line for line in bench.lines() if line.decision]
+    assert line.decision is not None
+    agent = json.loads(bytes(line.decision.input))["agent"]
+    assert agent.get("attributes", {}).get("mail") == ("a@b.c" if is_kept else None)
+    if bodies is not Bodies.FULL:
+        assert b"secret" not in bytes(line.decision.input)
+        assert [part.path for part in line.redactions] == [
+            f"$.decision.input.agent.attributes{'.note' if is_kept else ''}"
+        ]
 
 
 # ------------------------------------------------------------ flows
@@ -330,7 +571,7 @@ async def test_the_gateways_own_traffic_is_recorded_as_its_own(bench: Bench) -> 
 
 async def test_a_session_is_one_flow_and_another_session_another(bench: Bench) -> None:
     for id in ("one", "one", "two"):
-        (await admitted(bench, of=session(id))).close(status=200)
+        (await admitted(bench, of=session(id))).close(Told(200))
     flows = [line.flow for line in bench.lines() if line.type == "exchange"]
     assert flows[0] == flows[1] != flows[2]
 
@@ -338,10 +579,10 @@ async def test_a_session_is_one_flow_and_another_session_another(bench: Bench) -
 async def test_initialize_belongs_to_the_session_that_it_opened(bench: Bench) -> None:
     hello = messages.request(1, "initialize", {})
     record = await admitted(bench, hello)
-    record.message(Direction.FROM_SERVER, messages.result(1, {}))
-    record.session(session())
-    record.close(status=200)
-    (await admitted(bench, of=session())).close(status=200)
+    record.answered(Answer(session=SESSION_ID))
+    await returned(record, messages.result(1, {}))
+    record.close(Told(200))
+    (await admitted(bench, of=session())).close(Told(200))
     ends = [line for line in bench.lines() if line.type == "exchange"]
     assert ends[0].flow == ends[1].flow != ""
     assert ends[0].mcp is not None
@@ -349,11 +590,11 @@ async def test_initialize_belongs_to_the_session_that_it_opened(bench: Bench) ->
 
 
 async def test_without_a_session_a_flow_lasts_until_a_long_pause(bench: Bench) -> None:
-    (await admitted(bench)).close(status=200)
+    (await admitted(bench)).close(Told(200))
     bench.clock.now += 299 * NS
-    (await admitted(bench)).close(status=200)
+    (await admitted(bench)).close(Told(200))
     bench.clock.now += 301 * NS
-    (await admitted(bench)).close(status=200)
+    (await admitted(bench)).close(Told(200))
     flows = [line.flow for line in bench.lines() if line.type == "exchange"]
     assert flows[0] == flows[1] != flows[2]
 
@@ -375,8 +616,8 @@ async def test_no_secret_is_written_whatever_is_kept(bench: Bench) -> None:
     for bodies in Bodies:
         record = await admitted(bench, call, bodies=bodies, of=session())
         record.decision(ALLOW, call)
-        record.message(Direction.FROM_SERVER, answer, event_id="raw-event-id", size=10)
-        record.close(status=200)
+        await returned(record, answer, event_id="raw-event-id")
+        record.close(Told(200))
     everything = b"\n".join(bench.raw())
     for secret in (SESSION_ID, STATE, "raw-event-id", "secret-token", "secret-query", "secret-region"):
         assert secret.encode() not in everything
@@ -396,7 +637,7 @@ def _bodies(everything: bytes) -> list[dict[str, dict[str, str]]]:
 async def test_the_server_says_how_much_of_a_message_is_kept(
     bench: Bench, bodies: str, has_size: bool, has_body: bool
 ) -> None:
-    (await admitted(bench, bodies=Bodies(bodies))).close(status=200)
+    (await admitted(bench, bodies=Bodies(bodies))).close(Told(200))
     asked = bench.lines()[0]
     assert bool(asked.bytes) is has_size
     assert bool(bytes(asked.body)) is has_body
@@ -404,7 +645,7 @@ async def test_the_server_says_how_much_of_a_message_is_kept(
 
 
 async def test_a_kept_body_is_what_was_sent_on_with_its_digest(bench: Bench) -> None:
-    (await admitted(bench, bodies=Bodies.FULL)).close(status=200)
+    (await admitted(bench, bodies=Bodies.FULL)).close(Told(200))
     asked = bench.lines()[0]
     assert bytes(asked.body) == messages.encode(CALL)
     assert asked.body_sha256 == sha256(messages.encode(CALL)).hexdigest()
@@ -412,15 +653,40 @@ async def test_a_kept_body_is_what_was_sent_on_with_its_digest(bench: Bench) -> 
 
 async def test_a_body_with_a_secret_taken_out_has_no_plain_digest(bench: Bench) -> None:
     call = messages.request(7, "tools/call", {"name": "t", "requestState": STATE})
-    (await admitted(bench, call, bodies=Bodies.FULL)).close(status=200)
+    (await admitted(bench, call, bodies=Bodies.FULL)).close(Told(200))
     asked = bench.lines()[0]
     assert asked.body_sha256 == ""
     assert asked.body_hmac
 
 
-async def test_a_long_body_leaves_only_its_digest(bench: Bench) -> None:
+async def test_a_long_body_stands_beside_the_log_under_its_digest(tmp_path: Path) -> None:
+    sink = Collected()
+    spool = Spool(tmp_path)
+    writer = Writer("n-b-0", [sink], spool=spool)
+    recorder = Recorder(writer=writer, hashing=KEYRING.digest)
+    writer.start()
     call = messages.request(7, "tools/call", {"name": "t", "arguments": {"a": "x" * BODY_BYTES}})
-    (await admitted(bench, call, bodies=Bodies.FULL)).close(status=200)
+    record = recorder.open(request(messages.encode(call)))
+    record.routed(server(Bodies.FULL))
+    record.identified(AGENT)
+    record.received(call)
+    record.arrived(arrival(call))
+    record.close(Told(200))
+    writer.stop()
+    asked = STRICT.decode(sink.data.splitlines()[1])
+    assert bytes(asked.body) == b""
+    assert asked.body_ref is not None
+    file = spool.path(asked.body_ref.sha256)
+    assert file.read_bytes() == messages.encode(call)
+    assert asked.body_ref.bytes == file.stat().st_size
+    assert sha256(file.read_bytes()).hexdigest() == asked.body_ref.sha256 == asked.body_sha256
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not [path for path in file.parent.iterdir() if path.name.startswith(".")]
+
+
+async def test_a_long_body_without_a_place_leaves_only_its_digest(bench: Bench) -> None:
+    call = messages.request(7, "tools/call", {"name": "t", "arguments": {"a": "x" * BODY_BYTES}})
+    (await admitted(bench, call, bodies=Bodies.FULL)).close(Told(200))
     asked = bench.lines()[0]
     assert bytes(asked.body) == b""
     assert asked.body_state == "too-long"
@@ -452,9 +718,9 @@ async def test_nothing_from_outside_forges_a_line_or_hides_in_one(bench: Bench, 
     record.received(call)
     record.arrived(arrival(call))
     record.decision(Decision(Effect.DENY, None, reason=f"r{text}"), call)
-    record.dropped(Direction.FROM_SERVER, f"w{text}", messages.notification(f"m{text}"))
-    record.refused(Denied(detail=f"d{text}\ud800"), 200)
-    record.close(status=200)
+    record.came(messages.notification(f"m{text}"))
+    await record.dropped(f"w{text}")
+    record.close(Told(200, Denied(detail=f"d{text}\ud800")))
     raw = bench.raw()
     assert len(raw) == 6
     for line in raw:
@@ -470,9 +736,8 @@ async def test_huge_names_and_numbers_are_cut_to_size(bench: Bench) -> None:
     record.identified(AGENT)
     record.received(call)
     record.arrived(arrival(call))
-    record.message(Direction.FROM_SERVER, messages.error(10**4000, 10**30, "x"))
-    record.refused(Denied(detail="d" * 100_000), 200)
-    record.close(status=200)
+    await returned(record, messages.error(10**4000, 10**30, "x"))
+    record.close(Told(200, Denied(detail="d" * 100_000)))
     assert all(len(line) < 5_000 for line in bench.raw())
     assert len(bench.lines()) == 3
 
@@ -482,8 +747,8 @@ async def test_what_a_server_sends_that_cannot_be_written_still_leaves_its_line(
     deep: Json = "x"
     for _ in range(5_000):
         deep = [deep]
-    record.message(Direction.FROM_SERVER, messages.result(7, {"a": deep}))
-    record.close(status=200)
+    await returned(record, messages.result(7, {"a": deep}))
+    record.close(Told(200))
     assert bench.lines()[1].body_state == "unencodable"
 
 
@@ -493,8 +758,7 @@ async def test_what_a_server_sends_that_cannot_be_written_still_leaves_its_line(
 async def _refuse(bench: Bench, peer: str) -> None:
     record = bench.recorder.open(request(peer=peer))
     record.routed(server())
-    record.refused(Unauthenticated(), 401)
-    record.close(status=401)
+    record.close(Told(401, Unauthenticated()))
 
 
 async def test_a_flood_of_unknown_callers_is_counted_and_told(bench: Bench) -> None:
@@ -521,16 +785,14 @@ async def test_the_budget_begins_anew_with_each_minute(bench: Bench) -> None:
 async def test_known_agents_have_no_budget(bench: Bench) -> None:
     for _ in range(50):
         record = await admitted(bench)
-        record.refused(Denied(), 200)
-        record.close(status=200)
+        record.close(Told(200, Denied()))
     assert [line.type for line in bench.lines()].count("exchange") == 50
 
 
 async def test_an_unknown_path_counts_as_an_unknown_caller(bench: Bench) -> None:
     for _ in range(10):
         record = bench.recorder.open(request())
-        record.refused(UnknownPath(), 404)
-        record.close(status=404)
+        record.close(Told(404, UnknownPath()))
     assert len(bench.lines()) == 3
 
 
@@ -594,4 +856,4 @@ async def test_a_close_never_raises_even_when_nothing_can_be_written(bench: Benc
     bench.writer.stop()
     with pytest.raises(AuditUnavailable):
         record.decision(ALLOW, CALL)
-    record.close(status=200)
+    record.close(Told(200))

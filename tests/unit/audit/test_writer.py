@@ -88,7 +88,7 @@ def writing(
 async def failing(disk: Disk, writer: Writer) -> AsyncIterator[None]:
     """Make the disk full, and wait until the writer knows."""
     disk.room = 0
-    writer.append(LINE, Rank.MESSAGE)
+    writer.append(LINE, Rank.MESSAGE, 100)
     await asyncio.to_thread(disk.failed.wait, BOUND_S)
     await until(lambda: bool(writer.faults))
     yield
@@ -117,7 +117,7 @@ def test_lines_are_numbered_without_gaps_and_chained_from_the_first_to_the_closi
     disk = Disk()
     with writing(disk, limits=Limits()) as writer:
         for n in range(500):
-            writer.append(b'{"type":"message","ts":%d}' % n, Rank.MESSAGE)
+            writer.append(b'{"type":"message","ts":%d}' % n, Rank.MESSAGE, 100)
     assert_chained(disk.data)
     assert [line.ts for line in disk.lines if line.type == "message"] == list(range(500))
     first, last = disk.lines[0], disk.lines[-1]
@@ -131,14 +131,14 @@ def test_a_checkpoint_stands_after_so_many_lines() -> None:
     disk = Disk()
     with writing(disk, limits=Limits(checkpoint_lines=10)) as writer:
         for _ in range(100):
-            writer.append(LINE, Rank.MESSAGE)
+            writer.append(LINE, Rank.MESSAGE, 100)
     assert [c.reason for line in disk.lines if (c := line.checkpoint)].count("interval") >= 1
 
 
 async def test_a_checkpoint_stands_after_some_time_and_not_again_when_nothing_happened() -> None:
     disk = Disk()
     with writing(disk, limits=Limits(checkpoint_s=0.05)) as writer:
-        writer.append(LINE, Rank.MESSAGE)
+        writer.append(LINE, Rank.MESSAGE, 100)
         await until(lambda: any(c.reason == "interval" for line in disk.lines if (c := line.checkpoint)))
     reasons = [c.reason for line in disk.lines if (c := line.checkpoint)]
     assert reasons.count("interval") == 1
@@ -150,7 +150,7 @@ async def test_short_writes_are_continued_where_they_ended_and_no_line_is_torn()
         await until(lambda: disk.data.endswith(b"\n"))
         for n in range(50):
             disk.room = 37
-            writer.append(b'{"type":"message","ts":%d}' % n, Rank.MESSAGE)
+            writer.append(b'{"type":"message","ts":%d}' % n, Rank.MESSAGE, 100)
             await until(lambda: disk.failed.is_set() or not writer.depth)
             disk.failed.clear()
             disk.room = None
@@ -196,11 +196,11 @@ async def test_exchanges_under_way_may_fill_the_queue_to_twice_its_size_and_then
     with writing(disk) as writer:
         async with failing(disk, writer):
             while writer.depth < 20:
-                writer.append(LINE, Rank.DECISION)
+                writer.append(LINE, Rank.DECISION, 100)
             for rank in (Rank.MESSAGE, Rank.DECISION):
                 with pytest.raises(AuditUnavailable):
-                    writer.append(LINE, rank)
-            writer.append(LINE, Rank.END)
+                    writer.append(LINE, rank, 100)
+            writer.append(LINE, Rank.END, 100)
             assert writer.depth == 21
 
 
@@ -212,7 +212,7 @@ async def test_fail_closed_refuses_at_once_while_a_sink_fails() -> None:
             with pytest.raises(AuditUnavailable):
                 await writer.room()
             with pytest.raises(AuditUnavailable):
-                writer.append(LINE, Rank.DECISION)
+                writer.append(LINE, Rank.DECISION, 100)
         disk.room = None
         await until(lambda: writer.has_room)
 
@@ -222,16 +222,16 @@ async def test_drop_drops_messages_and_tells_how_many_but_never_a_decision() -> 
     with writing(disk, on_failure=OnFailure.DROP) as writer:
         async with failing(disk, writer):
             for _ in range(100):
-                writer.append(LINE, Rank.MESSAGE)
+                writer.append(LINE, Rank.MESSAGE, 100)
             dropped = writer.counts()["queue", "dropped"]
             assert dropped == 101 - 10
             assert admits(writer)
             for _ in range(10):
-                writer.append(b'{"type":"decision","ts":1}', Rank.DECISION)
+                writer.append(b'{"type":"decision","ts":1}', Rank.DECISION, 100)
             # Not even with `drop` may something be decided that is not written down.
             assert writer.has_room is False
             with pytest.raises(AuditUnavailable):
-                writer.append(b'{"type":"decision","ts":1}', Rank.DECISION)
+                writer.append(b'{"type":"decision","ts":1}', Rank.DECISION, 100)
     assert_chained(disk.data)
     assert sum(line.lost for line in disk.lines) == dropped
     assert len([line for line in disk.lines if line.type == "decision"]) == 10
@@ -240,7 +240,7 @@ async def test_drop_drops_messages_and_tells_how_many_but_never_a_decision() -> 
 async def test_batch_settles_when_the_sink_has_taken_the_lines() -> None:
     disk = Disk()
     with writing(disk, durability=Durability.BATCH) as writer:
-        writer.append(LINE, Rank.MESSAGE)
+        writer.append(LINE, Rank.MESSAGE, 100)
         await asyncio.wait_for(writer.settled(), BOUND_S)
         assert disk.data.count(LINE[1:]) == 1
         async with failing(disk, writer):
@@ -252,7 +252,7 @@ async def test_sync_settles_only_after_a_sync() -> None:
     disk = Disk()
     with writing(disk, durability=Durability.SYNC) as writer:
         before = disk.syncs
-        writer.append(LINE, Rank.MESSAGE)
+        writer.append(LINE, Rank.MESSAGE, 100)
         await asyncio.wait_for(writer.settled(), BOUND_S)
         assert disk.syncs > before
         assert disk.data.count(LINE[1:]) == 1
@@ -269,7 +269,7 @@ async def test_a_part_ends_and_begins_with_a_checkpoint_when_the_sink_is_full_or
     disk = Disk()
     with writing(disk) as writer:
         disk.is_due = True
-        writer.append(LINE, Rank.MESSAGE)
+        writer.append(LINE, Rank.MESSAGE, 100)
         await until(lambda: disk.parts == 2)
         writer.reopen()
         await until(lambda: disk.parts == 3)
@@ -283,7 +283,7 @@ def test_a_stop_does_not_wait_for_ever_for_a_sink_that_takes_nothing() -> None:
     writer = Writer("n-b-0", [disk], limits=Limits(retry_s=0.01, stop_s=0.1))
     writer.start()
     disk.room = 0
-    writer.append(LINE, Rank.MESSAGE)
+    writer.append(LINE, Rank.MESSAGE, 100)
     stopping = threading.Thread(target=writer.stop)
     stopping.start()
     stopping.join(BOUND_S)
@@ -297,8 +297,8 @@ def test_after_the_stop_nothing_is_admitted() -> None:
         pass
     assert writer.has_room is False
     with pytest.raises(AuditUnavailable):
-        writer.append(LINE, Rank.DECISION)
-    writer.append(LINE, Rank.END)
+        writer.append(LINE, Rank.DECISION, 100)
+    writer.append(LINE, Rank.END, 100)
 
 
 async def test_a_fault_nobody_foresaw_ends_the_thread_and_closes_the_gate() -> None:
