@@ -13,6 +13,7 @@ import click
 
 from openmcp import __version__
 from openmcp.cli.flow.group import flow
+from openmcp.cli.pin.group import pin
 from openmcp.errors import Misconfigured
 
 FILE = click.Path(path_type=Path)
@@ -101,6 +102,7 @@ def demo(directory: Path | None) -> int:
 
 
 cli.add_command(flow)
+cli.add_command(pin)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
