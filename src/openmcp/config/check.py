@@ -32,7 +32,7 @@ def server_path(document: MCPServerDocument) -> str:
 
 def _duplicates(inventory: Inventory) -> Iterator[Fault]:
     seen: dict[tuple[str, str], Placed[Document]] = {}
-    for placed in (*inventory.servers, *inventory.sources, *inventory.agents, *inventory.policies):
+    for placed in (*inventory.all[len(inventory.gateways) :], *inventory.tests):
         kind = type(placed.document).__name__.removesuffix("Document")
         first = seen.setdefault((kind, placed.name), placed)
         if first is not placed:

@@ -13,6 +13,7 @@ from openmcp.config.resources import (
     IdentitySourceDocument,
     MCPServerDocument,
     PolicyDocument,
+    PolicyTestDocument,
 )
 
 D = TypeVar("D", bound=Document)
@@ -30,6 +31,9 @@ class Inventory:
     sources: tuple[Placed[IdentitySourceDocument], ...]
     agents: tuple[Placed[AgentDocument], ...]
     policies: tuple[Placed[PolicyDocument], ...]
+    tests: tuple[Placed[PolicyTestDocument], ...]
+    """Cases for policies; a gateway reads past them."""
+
     declared: frozenset[tuple[str, str]]
     """(kind, name) of all documents, the faulty ones too."""
 
@@ -47,12 +51,13 @@ class Inventory:
             sources=_of(IdentitySourceDocument, placed),
             agents=_of(AgentDocument, placed),
             policies=_of(PolicyDocument, placed),
+            tests=_of(PolicyTestDocument, placed),
             declared=declared,
         )
 
     @property
     def all(self) -> tuple[Placed[Document], ...]:
-        """Every resource."""
+        """Every resource that a gateway is made of."""
         return (*self.gateways, *self.servers, *self.sources, *self.agents, *self.policies)
 
     @property

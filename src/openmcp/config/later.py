@@ -15,7 +15,6 @@ KINDS: dict[str, str] = {
     "ApproverGroup": _APPROVAL,
     "ApprovalFlow": _APPROVAL,
     "ReviewChannel": _APPROVAL,
-    "PolicyTest": "`openmcp policy test` comes later",
 }
 
 FIELDS: dict[str, str] = {

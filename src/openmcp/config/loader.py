@@ -5,13 +5,14 @@ nothing outside: a key that is absent is not made here, a directory not created.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from openmcp.config import check, lint, yaml_file
 from openmcp.config.compile import compile_snapshot
-from openmcp.config.documents import validate
+from openmcp.config.documents import Placed, validate
 from openmcp.config.inventory import Inventory
+from openmcp.config.resources import PolicyTestDocument
 from openmcp.config.secrets import Secrets
 from openmcp.config.snapshot import Snapshot
 from openmcp.config.stamps import Stamp, stamp
@@ -28,6 +29,9 @@ class Loaded:
     snapshot: Snapshot
     warnings: tuple[Fault, ...] = ()
     """What is probably not meant; nothing is refused for it."""
+
+    tests: tuple[Placed[PolicyTestDocument], ...] = field(default=(), compare=False)
+    """Cases for `openmcp policy test`; nothing of a gateway depends on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def attempt(paths: Sequence[Path], *, env: Mapping[str, str]) -> Attempt:
     if faults:
         return Attempt(Misconfigured(reading.in_order(faults)), watched)
     warnings = reading.in_order([*reading.warnings, *lint.warnings(inventory, snapshot)])
-    return Attempt(Loaded(snapshot, tuple(warnings)), watched)
+    return Attempt(Loaded(snapshot, tuple(warnings), inventory.tests), watched)
 
 
 def _directory(paths: Sequence[Path]) -> Path:

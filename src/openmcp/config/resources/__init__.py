@@ -9,6 +9,7 @@ from openmcp.config.resources.base import API_VERSION, Document
 from openmcp.config.resources.gateway import GatewayConfigDocument
 from openmcp.config.resources.identity_source import IdentitySourceDocument
 from openmcp.config.resources.policy import PolicyDocument
+from openmcp.config.resources.policy_test import PolicyTestDocument
 from openmcp.config.resources.server import MCPServerDocument
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "IdentitySourceDocument",
     "MCPServerDocument",
     "PolicyDocument",
+    "PolicyTestDocument",
 ]
 
 KINDS: dict[str, type[Document]] = {
@@ -28,5 +30,6 @@ KINDS: dict[str, type[Document]] = {
     "IdentitySource": IdentitySourceDocument,
     "Agent": AgentDocument,
     "Policy": PolicyDocument,
+    "PolicyTest": PolicyTestDocument,
 }
 """Every kind of this version, in the order in which the reference shows them."""
