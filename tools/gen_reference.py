@@ -92,7 +92,7 @@ def _type(field: dict[str, Any], definitions: dict[str, Any]) -> str:
         case "array":
             return f"list of {_type(field['items'], definitions)}"
         case "object":
-            return "mapping of strings"
+            return "mapping" if field.get("additionalProperties") in (True, None) else "mapping of strings"
         case "string":
             return {DURATION_PATTERN: "duration", SIZE_PATTERN: "size"}.get(field.get("pattern", ""), "string")
         case other:

@@ -20,7 +20,8 @@ def json_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "OpenMCP resources",
         "oneOf": list(references.values()),
-        "$defs": {name: _tidied(definition) for name, definition in schema["$defs"].items()},
+        # A definition of nothing is a value that may be any JSON, which nobody has to look up.
+        "$defs": {name: _tidied(definition) for name, definition in schema["$defs"].items() if definition},
     }
 
 

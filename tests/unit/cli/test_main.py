@@ -19,7 +19,7 @@ def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
     assert capsys.readouterr().out == f"openmcp {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["serve"], ["validate"], ["schema"], ["key"], ["key", "new"], ["demo"]])
+@pytest.mark.parametrize("arguments", [[], ["serve"], ["validate"], ["schema"], ["key"], ["key", "new"], ["pin"], ["pin", "accept"], ["demo"]])
 def test_every_command_explains_itself(arguments: list[str], capsys: Capture) -> None:
     assert main([*arguments, "--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: openmcp")
@@ -100,7 +100,7 @@ def test_serve_refuses_a_faulty_configuration(tmp_path: Path, capsys: Capture) -
 
 def test_the_schema_is_json(capsys: Capture) -> None:
     assert main(["schema"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["oneOf"]) == 5
+    assert len(json.loads(capsys.readouterr().out)["oneOf"]) == 6
 
 
 def test_there_are_no_colours_where_nobody_looks(tmp_path: Path, capsys: Capture) -> None:

@@ -160,7 +160,9 @@ def test_state_in_the_memory_of_a_gateway_cannot_be_looked_at(tmp_path: Path, ca
     assert "in its own memory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("one", ["\u202e", "\u00ad", "\ufeff", "\u3164", "\ufe0f", "\u00a0", "\u2028", "\x1b", "\ud800"])
+@pytest.mark.parametrize(
+    "one", ["\u202e", "\u00ad", "\ufeff", "\u3164", "\ufe0f", "\u00a0", "\u2028", "\x1b", "\ud800"]
+)
 def test_what_a_terminal_hides_is_made_visible(one: str) -> None:
     assert visible(f"a{one}b") == f"a⟦U+{ord(one):04X}⟧b"
 

@@ -1,7 +1,7 @@
 """The pins of a gateway, by its bootstrap file. The gateway may run meanwhile."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from openmcp.state.opening import make_store
 
 
 @asynccontextmanager
-async def ledger(config: Path) -> AsyncIterator[tuple[Ledger, Snapshot]]:
+async def ledger(config: Path) -> AsyncGenerator[tuple[Ledger, Snapshot]]:
     """Give the ledger of the gateway that is configured here.
 
     Raises: Misconfigured; click.ClickException where its state is in no place that can be looked at.

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
 
 from openmcp.config.resources.base import Document, Fields, Items, Label, Name, SomeItems, Text
 from openmcp.config.values import Duration
@@ -29,7 +29,9 @@ def _check_moment(text: str) -> str:
 
 
 Moment = Annotated[str, AfterValidator(_check_moment)]
-Arguments = dict[str, JsonValue]
+Arguments = dict[str, Annotated[JsonValue, WithJsonSchema({})]]
+"""Whatever JSON holds, by name."""
+
 Decision = Literal["allow", "deny", "require-approval", "blocked", "redacted"]
 
 
@@ -48,7 +50,7 @@ class GivenAgent(Fields):
     labels: dict[Label, Text] | None = None
     """Labels of the agent. Default: those of the `Agent`."""
 
-    attributes: Arguments = {}
+    attributes: Arguments = Field(default_factory=dict[str, JsonValue])
     """What the credential says of its holder (`agent.attributes`)."""
 
     source: Name | None = None
@@ -64,7 +66,7 @@ class GivenRequest(Fields):
     ip: Text = ""
     """Address of the peer (`request.ip`)."""
 
-    headers: dict[Label, Text] = {}
+    headers: dict[Label, Text] = Field(default_factory=dict[str, str])
     """Headers that rules may read (`request.headers`)."""
 
 
@@ -90,7 +92,7 @@ class GivenTool(Fields):
     pinned: bool = False
     """Whether it was accepted (`tool.pinned`)."""
 
-    declared: Arguments = {}
+    declared: Arguments = Field(default_factory=dict[str, JsonValue])
     """The server's own annotations (`tool.declared`)."""
 
 
@@ -131,13 +133,13 @@ class Call(Fields):
     resource: Label | None = None
     """URI of a resource that is read."""
 
-    args: Arguments = {}
+    args: Arguments = Field(default_factory=dict[str, JsonValue])
     """Arguments of the tool or prompt."""
 
     method: Label | None = None
     """Another MCP method: `resources/subscribe` with a resource, `sampling/createMessage`, …"""
 
-    params: Arguments = {}
+    params: Arguments = Field(default_factory=dict[str, JsonValue])
     """Parameters of a method that names neither tool, prompt nor resource."""
 
     @model_validator(mode="after")
@@ -167,7 +169,7 @@ class GivenGrant(Fields):
     resource: Label | None = None
     """The resource it was given for."""
 
-    args: Arguments = {}
+    args: Arguments = Field(default_factory=dict[str, JsonValue])
     """The arguments it was given for; where its scope says `args` or `call`."""
 
     approved_at: Moment
