@@ -19,7 +19,10 @@ def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
     assert capsys.readouterr().out == f"openmcp {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["serve"], ["validate"], ["schema"], ["key"], ["key", "new"], ["pin"], ["pin", "accept"], ["demo"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["serve"], ["validate"], ["schema"], ["key"], ["key", "new"], ["pin"], ["pin", "accept"], ["demo"]],
+)
 def test_every_command_explains_itself(arguments: list[str], capsys: Capture) -> None:
     assert main([*arguments, "--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: openmcp")
