@@ -12,6 +12,10 @@ from importlib.metadata import EntryPoint, entry_points
 BUILT_IN: dict[str, dict[str, str]] = {
     "identity_source": {
         "apiKey": "openmcp.identity.api_key:ApiKeySource",
+        "basic": "openmcp.identity.basic:BasicSource",
+        "jwt": "openmcp.identity.jwt:JwtSource",
+        "kubernetes": "openmcp.identity.kubernetes:KubernetesSource",
+        "signature": "openmcp.identity.signature:SignatureSource",
     },
     "config_source": {
         "file": "openmcp.config.sources.file:FileSource",

@@ -17,6 +17,9 @@ from openmcp.errors import Fault
 RESERVED_PATHS = ("/.well-known", "/console")
 """Path prefixes that the gateway answers itself, now or later."""
 
+_ONE_SECRET = frozenset({"basic", "signature"})
+"""Identities of which a name has one secret; an API key's id may have two while one replaces the other."""
+
 
 def faults(inventory: Inventory) -> list[Fault]:
     """Return everything that is wrong between the resources."""
@@ -113,6 +116,7 @@ def _sources(inventory: Inventory) -> Iterator[Fault]:
 def _agents(inventory: Inventory) -> Iterator[Fault]:
     owners: dict[str, Placed[Document]] = {}
     given: set[Identity] = set()
+    made: set[str] = set()
     for placed in inventory.agents:
         for index, identity in enumerate(placed.document.spec.identities):
             method, principal_id = identity.kind[0], identity.principal_id
@@ -122,9 +126,10 @@ def _agents(inventory: Inventory) -> Iterator[Fault]:
             if first is not placed:
                 text = f"`{principal_id}` is agent `{first.name}` at {_where(first)} already; one identity is one agent"
                 yield placed.fault(text, *loc, *identity.naming_field)
-            elif identity in given:
-                yield placed.fault("this identity is given twice", *loc)
+            elif identity in given or (principal_id in made and method in _ONE_SECRET):
+                yield placed.fault(f"`{principal_id}` is given twice", *loc)
             given.add(identity)
+            made.add(principal_id)
 
 
 def _identity_source(

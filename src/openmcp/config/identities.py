@@ -4,8 +4,11 @@ Part of the `Snapshot`. Each kind of source has one class of settings, each kind
 identity one that names the principal that it makes.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +68,87 @@ class ApiKeyIdentity(IdentitySpec):
     id: str
     digest: bytes = field(repr=False)
     """SHA-256 of the whole key, 32 bytes."""
+
+
+# ------------------------------------------------------------ signed tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenSettings(SourceSettings):
+    """Takes signed tokens of one issuer."""
+
+    issuer: str
+    jwks_uri: str = ""
+    """Where the keys are; `""` = where the issuer's discovery document says."""
+
+    keys: bytes | None = None
+    """The content of a key file: a JWK set or PEM; `None` = keys are fetched."""
+
+    audiences: frozenset[str] = frozenset()
+    """Audiences that are good on every route, without trailing slashes."""
+
+    takes_route: bool = True
+    """Whether the route's public URL is an audience."""
+
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+    types: tuple[str, ...] = ("JWT", "at+jwt")
+    leeway_s: float = 30.0
+    max_lifetime_s: float = 86400.0
+    stale_s: float = 3600.0
+    ca_file: Path | None = None
+    token_file: Path | None = None
+    scopes: tuple[str, ...] = ()
+
+    @cached_property
+    def revision(self) -> str:
+        """The same for the same settings: what was verified under them holds as long as they do."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JwtSourceSettings(TokenSettings):
+    """Takes tokens whose claims are named."""
+
+    agent_claim: str = "sub"
+    on_behalf_of_claim: str = ""
+    groups_claim: str = ""
+    attribute_claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class KubernetesSourceSettings(TokenSettings):
+    """Takes service-account tokens."""
+
+
+# ------------------------------------------------------------ passwords and signatures
+
+
+@dataclass(frozen=True, slots=True)
+class BasicSourceSettings(SourceSettings):
+    """Takes users with passwords."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureSourceSettings(SourceSettings):
+    """Takes signed requests."""
+
+    max_age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasicIdentity(IdentitySpec):
+    """A user with a password."""
+
+    user: str
+    hashed: str = field(repr=False)
+    """argon2id, in PHC form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureIdentity(IdentitySpec):
+    """A key that signs requests."""
+
+    key_id: str
+    algorithm: str
+    key: bytes = field(repr=False)
+    """The shared secret, or the public key in PEM."""

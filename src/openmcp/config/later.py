@@ -35,7 +35,7 @@ FIELDS: dict[str, str] = {
     **{
         f"{kind}.{name}": _IDENTITY
         for kind in ("IdentitySource spec", "Agent spec.identities[]")
-        for name in ("mtls", "spiffe", "jwt", "kubernetes", "basic", "signature", "mesh")
+        for name in ("mtls", "spiffe", "mesh")
     },
     "Policy spec.rules[].when": _EXPRESSIONS,
     "Policy spec.rules[].unless": _EXPRESSIONS,

@@ -68,6 +68,9 @@ class Principal:
     expires_at: float | None = None
     """Unix seconds after which the credential no longer holds; `None` = no end known."""
 
+    vouched_by: str = ""
+    """Which settings of the source it was verified under, where the credential itself cannot be looked at again."""
+
     @cached_property
     def binding(self) -> str:
         """What sessions, states and grants are bound to: the identity and the user it acts for."""

@@ -30,7 +30,7 @@ def compile_snapshot(inventory: Inventory, secrets: Secrets) -> Snapshot:
             for placed in inventory.servers
         ),
         sources=tuple(sorted(sources, key=lambda source: (source.order, source.name))),
-        agents=tuple(compile_agent(placed) for placed in inventory.agents),
+        agents=tuple(compile_agent(placed, secrets) for placed in inventory.agents),
         policies=tuple(compile_policy(placed.document) for placed in inventory.policies),
     )
 

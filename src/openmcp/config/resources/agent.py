@@ -1,11 +1,13 @@
 """`Agent`: a name for a set of identities."""
 
 import re
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, model_validator
 
-from openmcp.config.resources.base import Document, Fields, Items, Label, Name, Text, only_field
+from openmcp.config.resources.base import Document, Fields, Items, Label, SourcedIdentity, Text, only_field
+from openmcp.config.resources.shared_secrets import BasicIdentity, SignatureIdentity
+from openmcp.config.resources.tokens import JwtIdentity, KubernetesIdentity
 
 _KEY_ID = re.compile(r"[a-z0-9-]{1,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -23,21 +25,6 @@ def _check_digest(text: str) -> str:
     if not _DIGEST.fullmatch(text):
         raise ValueError("a SHA-256 has 64 lower-case hexadecimal digits; `openmcp key new` prints it")
     return text
-
-
-class SourcedIdentity(Fields):
-    """An identity that one source makes."""
-
-    naming_field: ClassVar[str]
-    """Alias of the field that tells one identity of the source from another."""
-
-    source: Name
-    """Name of the `IdentitySource` that verifies it."""
-
-    @property
-    def principal_id(self) -> str:
-        """What the source calls whoever presents it."""
-        raise NotImplementedError
 
 
 class ApiKeyIdentity(SourcedIdentity):
@@ -62,6 +49,18 @@ class Identity(Fields):
 
     api_key: ApiKeyIdentity | None = None
     """An API key."""
+
+    jwt: JwtIdentity | None = None
+    """The subject of an issuer's tokens."""
+
+    kubernetes: KubernetesIdentity | None = None
+    """A service account of a cluster."""
+
+    basic: BasicIdentity | None = None
+    """A user with a password."""
+
+    signature: SignatureIdentity | None = None
+    """A key that signs requests."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

@@ -5,7 +5,7 @@ can be shown and hashed as it is; `config.compile` turns it into numbers.
 """
 
 import re
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -114,6 +114,21 @@ class Document(Fields):
 
 
 FilePath = Annotated[str, StringConstraints(min_length=1)]
+
+
+class SourcedIdentity(Fields):
+    """An identity that one source makes."""
+
+    naming_field: ClassVar[str]
+    """Alias of the field that tells one identity of the source from another."""
+
+    source: Name
+    """Name of the `IdentitySource` that verifies it."""
+
+    @property
+    def principal_id(self) -> str:
+        """What the source calls whoever presents it."""
+        raise NotImplementedError
 
 
 class SecretRef(Fields):

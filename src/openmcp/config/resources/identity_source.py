@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, model_validator
 
 from openmcp.config.resources.base import Document, Fields, only_field
+from openmcp.config.resources.shared_secrets import BasicSource, SignatureSource
+from openmcp.config.resources.tokens import JwtSource, KubernetesSource
 from openmcp.config.values import header_name
 
 
@@ -23,6 +25,18 @@ class IdentitySourceSettings(Fields):
 
     api_key: ApiKeySource | None = None
     """API keys. Trust: `sharedSecret`."""
+
+    jwt: JwtSource | None = None
+    """Signed tokens of an OIDC or OAuth issuer. Trust: `token`."""
+
+    kubernetes: KubernetesSource | None = None
+    """Service-account tokens of a cluster. Trust: `token`."""
+
+    basic: BasicSource | None = None
+    """Users with passwords. Trust: `sharedSecret`."""
+
+    signature: SignatureSource | None = None
+    """Signed requests. Trust: `sharedSecret`."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
