@@ -171,5 +171,12 @@ def signed(
     signer = HTTPMessageSigner(signature_algorithm=kinds[algorithm], key_resolver=_Key(key))
     moment = datetime.datetime.fromtimestamp(time.time() if created is None else created, tz=datetime.UTC)
     given = secrets.token_hex(8) if nonce == "" else nonce
-    signer.sign(message, key_id=key_id, created=moment, nonce=given, covered_component_ids=covered)
+    signer.sign(
+        message,
+        key_id=key_id,
+        created=moment,
+        nonce=given,
+        covered_component_ids=covered,
+        use_existing_digest="content-digest" in headers,
+    )
     return {name.lower(): value for name, value in message.headers.items()}

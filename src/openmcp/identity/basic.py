@@ -29,10 +29,12 @@ from openmcp.model.server import Server
 
 _AUTHORIZATION: Final = "authorization"
 _MAX_CHARS: Final = 1024
-_PARALLEL: Final = max(1, (os.cpu_count() or 1) // 2)
+PARALLEL: Final = max(1, (os.cpu_count() or 1) // 2)
 """Checks at the same time: half of the machine stays with those who are in already."""
 
-_WAITING: Final = 16
+WAITING: Final = 16
+"""Further ones that may wait for their turn."""
+
 _RIGHT_S: Final = 300.0
 _WRONG_S: Final = 60.0
 _KNOWN_CAP: Final = 4096
@@ -53,12 +55,14 @@ class Known:
 class Passwords:
     """Checks passwords, and remembers what came of it; outlives snapshots."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], verify: Callable[[str, bytes], bool] | None = None) -> None:
+        """`verify` says, in a thread of its own, whether a hash is that of a password; default: argon2id."""
         self._clock = clock
+        self._verify = verify or is_right
         self._key = secrets.token_bytes(32)
         self._known: dict[bytes, Known] = {}
         self._under_way: dict[bytes, asyncio.Task[bool]] = {}
-        self._turn = asyncio.Semaphore(_PARALLEL)
+        self._turn = asyncio.Semaphore(PARALLEL)
 
     def digest(self, user: str, password: bytes) -> bytes:
         """Return what stands for this pair in memory: useless to whoever reads the memory later."""
@@ -77,7 +81,7 @@ class Passwords:
         """Return whether the password is the hashed one. Raises: Overloaded if too many wait for theirs."""
         task = self._under_way.get(digest)
         if task is None:
-            if len(self._under_way) >= _WAITING + _PARALLEL:
+            if len(self._under_way) >= WAITING + PARALLEL:
                 raise Overloaded(detail="too many passwords wait to be checked")
             task = self._under_way[digest] = asyncio.create_task(self._checked(digest, password, hashed))
             task.add_done_callback(lambda _: self._under_way.pop(digest, None))
@@ -86,7 +90,7 @@ class Passwords:
 
     async def _checked(self, digest: bytes, password: bytes, hashed: str) -> bool:
         async with self._turn:
-            is_right = await asyncio.to_thread(_is_right, hashed, password)
+            is_right = await asyncio.to_thread(self._verify, hashed, password)
         self._known.pop(digest, None)
         if len(self._known) >= _KNOWN_CAP:
             del self._known[next(iter(self._known))]
@@ -183,7 +187,8 @@ def _pair(encoded: str) -> tuple[str, bytes] | None:
         return None
 
 
-def _is_right(hashed: str, password: bytes) -> bool:
+def is_right(hashed: str, password: bytes) -> bool:
+    """Whether a password is the hashed one."""
     try:
         return verify_secret(hashed.encode(), password, Type.ID)
     except Argon2Error:

@@ -157,13 +157,18 @@ class SignatureSource:
 
     def _verified(self, request: Request) -> tuple[Mapping[str, str], Mapping[str, object]]:
         message = _Signed(request)
+        fault: HTTPMessageSignaturesException = InvalidSignature("no agent has a key of this id and algorithm")
         for verifier in self._verifiers:
             try:
                 (result,) = cast("Any", verifier).verify(message, max_age=None, body=request.body)
             except _UnknownKey:
                 continue
+            except HTTPMessageSignaturesException as error:
+                if "Unexpected algorithm" not in str(error):
+                    fault = error
+                continue
             return result.covered_components, result.parameters
-        raise InvalidSignature("no agent has a key of this id and algorithm")
+        raise fault
 
     def _require_once(self, key_id: str, parameters: Mapping[str, object]) -> None:
         created, nonce = parameters["created"], parameters.get("nonce")
