@@ -5,6 +5,7 @@ and makes the rest anew with each. A swap is one assignment: exchanges under way
 the gateway that they began with, and ask the newest one about whatever comes late.
 """
 
+import os
 import time
 from collections.abc import Callable
 
@@ -12,12 +13,15 @@ from openmcp.approvals.approvals import Approvals
 from openmcp.audit.meter import Meter
 from openmcp.audit.recorder import Recorder
 from openmcp.audit.writer import Writer
-from openmcp.config.snapshot import Snapshot
+from openmcp.config.snapshot import GatewaySettings, Snapshot
 from openmcp.errors import UpstreamBroken
 from openmcp.gateway import Gateway, own
+from openmcp.identity import published
 from openmcp.identity.agents import identity_chain
 from openmcp.identity.anchors import TrustAnchors
+from openmcp.identity.introduction import Introductions
 from openmcp.identity.lasting import Lasting
+from openmcp.identity.published import Published
 from openmcp.inspection.inspector import Inspector
 from openmcp.mcp.message import Message, ParseLimits
 from openmcp.mcp.revisions import Revision
@@ -48,6 +52,7 @@ from openmcp.routing.seals import Seals
 from openmcp.routing.sessions import Sessions
 from openmcp.routing.streams import Streams
 from openmcp.state.sealing import Keyring
+from openmcp.state.signing import SEED_BYTES, Signer
 from openmcp.state.store import Store
 from openmcp.telemetry.metrics import Metrics
 from openmcp.telemetry.spans import Tracer
@@ -70,9 +75,12 @@ class Runtime:
         clock: Callable[[], float] = time.time,
         approvals: Approvals | None = None,
         tracer: Tracer | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self.health = HealthBook(clock)
-        self.upstream = Client(observe=self.health.observe)
+        self._signer = signer or Signer((os.urandom(SEED_BYTES),))
+        introductions = Introductions(self._signer, _issuer(snapshot.gateway), clock)
+        self.upstream = Client(observe=self.health.observe, introduce=introductions.headers)
         self._errands = Errands(self.upstream)
         self.prober = Prober(self._ask, health=self.health, clock=clock)
         self.prober.know(snapshot.servers)
@@ -105,6 +113,11 @@ class Runtime:
 
     async def handle(self, request: Request, wire: Wire) -> None:
         """Carry one exchange, under the snapshot that is newest when it begins."""
+        if request.path.startswith(published.PREFIX):
+            # Before a client can show who it is, it has to find out where it gets a token.
+            document = self._published.document(request)
+            if document is not None:
+                return wire.respond(200, published.HEADERS, document)
         await self._gateway.exchange(request, wire)
 
     def replicas_up(self) -> dict[tuple[str, str], bool]:
@@ -148,6 +161,7 @@ class Runtime:
             streams=self._streams,
         )
         identity = identity_chain(snapshot.sources, snapshot.agents, lasting=self._lasting)
+        self._published = Published(routing.router.at, identity.challenges, self._signer)
 
         def current(permitted: Permitted) -> tuple[Agent, Server] | None:
             server = routing.router.named(permitted.server.name)
@@ -198,3 +212,8 @@ class Runtime:
                 # A bare status is an answer too: the line knows what it means for its question.
                 answer = None
             return Answer(reply.status, answer, reply.header("mcp-session-id"))
+
+
+def _issuer(settings: GatewaySettings) -> str:
+    """Return under which name assertions are signed: the first public URL, where their keys are published, too."""
+    return next((listener.public_url for listener in settings.listeners if listener.public_url), settings.name)

@@ -30,7 +30,6 @@ FIELDS: dict[str, str] = {
     "MCPServer spec.upstream.dns": "name the replicas in `replicas`",
     "MCPServer spec.upstream.service": _KUBERNETES,
     "MCPServer spec.upstream.http2": "this version speaks HTTP/1.1",
-    "MCPServer spec.upstream.identityHeader": "the upstream is not told who the agent is so far",
     "MCPServer spec.upstream.credentials[].value.secretRef": _KUBERNETES,
     **{
         f"{kind}.{name}": _IDENTITY

@@ -101,6 +101,17 @@ class Authentication:
     """Whether every credential that is presented has to verify, and be of the same agent."""
 
 
+class IdentityHeader(Enum):
+    """How a server is told who the agent is."""
+
+    NONE = "none"
+    ASSERTION = "assertion"
+    """A signed JWT about agent and call."""
+
+    PLAIN = "plain"
+    """The agent's name, unsigned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A header that the gateway presents to the upstream."""
@@ -127,6 +138,7 @@ class Server:
     """`upstream` (the replica's authority) | `client` (as the agent sent it) | a literal value."""
 
     credentials: tuple[Credential, ...] = ()
+    identity_header: IdentityHeader = IdentityHeader.NONE
     affinity: Affinity = Affinity()
     timeouts: Timeouts = Timeouts()
     health: Health = Health()

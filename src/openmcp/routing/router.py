@@ -44,6 +44,10 @@ class Router:
                 raise UnknownPath
             path = path.rpartition("/")[0]
 
+    def at(self, path: str, request: Request) -> Server | None:
+        """Return the server at just this path, without trailing slash, for the host of the request."""
+        return self._at(path, request)
+
     def named(self, name: str) -> Server | None:
         """Return the server of this name; `None` if none is configured."""
         return self._by_name.get(name)

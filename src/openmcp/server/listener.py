@@ -109,7 +109,15 @@ class Listener:
                 # A name with several addresses has one port at all of them.
                 port = self._address[1]
             self._sockets.append(listening)
+        self._public_url = self._public_url or self._bound_url()
         self._servers = await self._serve(self._context(self._tls))
+
+    def _bound_url(self) -> str:
+        """Return what the listener is called where nobody has said it: its address, unless that is any address."""
+        host, port = self._address
+        if ipaddress.ip_address(host).is_unspecified:
+            return ""
+        return f"{'https' if self._tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def turn(self, serving: ServingTls | None) -> bool:
         """Serve new connections with another certificate, key, or set of client CAs; those that are there stay.

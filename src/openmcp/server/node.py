@@ -109,7 +109,15 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
         tracer = _tracer(settings)
         if tracer is not None:
             parts.push_async_callback(asyncio.to_thread, tracer.close)
-        runtime = Runtime(loaded.snapshot, store=store, keyring=keyring, writer=writer, metrics=metrics, tracer=tracer)
+        runtime = Runtime(
+            loaded.snapshot,
+            store=store,
+            keyring=keyring,
+            writer=writer,
+            metrics=metrics,
+            tracer=tracer,
+            signer=signer,
+        )
         parts.push_async_callback(runtime.close)
         worker = Worker(
             [_listener(listener) for listener in settings.listeners],

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from openmcp import errors
 from openmcp.mcp import message
 from openmcp.model.decision import Permitted
-from openmcp.model.server import Replica, Server
+from openmcp.model.server import IdentityHeader, Replica, Server
 from openmcp.model.tls import CallingTls
 from openmcp.telemetry import spans
 from openmcp.upstream import propagation, redirect
@@ -25,6 +25,8 @@ from openmcp.upstream.pool import Pool
 from openmcp.upstream.reply import Reply
 from openmcp.upstream.tls import Contexts
 
+_NOT_TOLD = IdentityHeader.NONE
+
 REDIRECTS_CAP = 2
 """How often one exchange follows a 307 or 308."""
 
@@ -33,6 +35,9 @@ _TEMPLATES_CAP = 8192
 
 _NO_POOLS: Mapping[CallingTls | None, Pool] = MappingProxyType({})
 
+Introduce: TypeAlias = Callable[[Permitted, Replica, bytes | None], tuple[tuple[str, str], ...]]
+"""Returns the headers that tell a replica who the agent is; the bytes are the body as it is sent."""
+
 Observe: TypeAlias = Callable[[Replica, bool], None]
 """Told after each attempt whether the replica did its part."""
 
@@ -40,9 +45,10 @@ Observe: TypeAlias = Callable[[Replica, bool], None]
 class Client:
     """Sends what is permitted; keeps the connections."""
 
-    def __init__(self, *, observe: Observe, tick_s: float = 15.0) -> None:
+    def __init__(self, *, observe: Observe, tick_s: float = 15.0, introduce: Introduce | None = None) -> None:
         self.observe = observe
         self.tick_s = tick_s
+        self.introduce = introduce
         self._pools: dict[str, dict[CallingTls | None, Pool]] = {}
         self._contexts = Contexts()
         self._templates: dict[tuple[str, str], HeadTemplate] = {}
@@ -175,6 +181,8 @@ class _Sending:
             self._attempt = span.attempt(permitted.arrival.method, host=pool.replica.host, port=pool.replica.port)
             sent, headers = propagation.carry(self._attempt, permitted)
         body = message.encode(sent) if sent is not None else None
+        if permitted.server.identity_header is not _NOT_TOLD and self._client.introduce is not None:
+            headers = (*headers, *self._client.introduce(permitted, pool.replica, body))
         template = self._client.template(permitted.server, pool.replica)
         return template.render(permitted.http_method, target, headers=headers, body=body)
 

@@ -20,7 +20,7 @@ _OWN_HEADERS = frozenset(
 
 def _credential_header(text: str) -> str:
     name = header_name(text).lower()
-    if name in _OWN_HEADERS or name.startswith("mcp-"):
+    if name in _OWN_HEADERS or name.startswith(("mcp-", "x-openmcp-")):
         raise ValueError(f"`{text}` is written by the gateway itself and cannot carry a credential")
     return text
 
@@ -119,6 +119,10 @@ class Upstream(Fields):
 
     credentials: Items[Credential] = ()
     """Headers that the gateway presents to the server."""
+
+    identity_header: Literal["none", "assertion", "plain"] = "none"
+    """How the server is told who the agent is: `assertion` (signed JWT in `X-OpenMCP-Assertion`, keys at
+    `/.well-known/openmcp/jwks.json`), `plain` (name in `X-OpenMCP-Agent`), `none`."""
 
     timeouts: Timeouts = Timeouts()
     """Bounds on waiting."""
