@@ -101,6 +101,25 @@ def demo(directory: Path | None) -> int:
     return command.run(directory)
 
 
+@cli.command(short_help="Serve recorded answers as an MCP server.")
+@click.argument("log", metavar="LOG...", nargs=-1, required=True, type=FILE)
+@click.option("--flow", metavar="FLOW", help="Only what this flow recorded.")
+@click.option(
+    "--address", default="127.0.0.1:0", show_default=True, metavar="HOST:PORT", help="Port 0 takes a free one."
+)
+def mock(log: tuple[Path, ...], flow: str | None, address: str) -> int:
+    """Serve recorded answers as an MCP server.
+
+    LOG is a folder or a file of the audit log. Prints a URL per server that it holds. A
+    request is answered as the same request was; one that was never made in just these
+    words gets the next answer of its method and name. Session, state and task ids are
+    fresh. What the log does not hold (redacted values) cannot be served, and is told.
+    """
+    from openmcp.cli import mock as command
+
+    return command.run(log, flow, address)
+
+
 cli.add_command(flow)
 cli.add_command(pin)
 

@@ -36,7 +36,9 @@ class Call:
     """Of the agent's message: `request`, `notification`, `result`, `error`; empty for GET and DELETE."""
 
     asked: bytes = b""
-    is_asked_redacted: bool = False
+    hidden: tuple[str, ...] = ()
+    """JSONPaths of what was asked that the log does not have."""
+
     said: list[Said] = field(default_factory=list[Said])
     decision: str = ""
     """Effect and rule, in words."""
@@ -115,7 +117,8 @@ class _Building:
         call = self._call
         self._lines[line.id] = line
         if line.dir == _FROM_AGENT and not call.kind:
-            call.kind, (call.asked, call.is_asked_redacted) = line.kind, self._body(line)
+            call.kind, call.asked = line.kind, self._body(line)[0]
+            call.hidden = tuple(part.path for part in line.redactions)
             if line.mcp is not None:
                 call.method, call.name = line.mcp.method, line.mcp.name or ""
         elif line.dir in (_FROM_SERVER, _TO_AGENT):

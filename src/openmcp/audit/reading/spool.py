@@ -40,8 +40,12 @@ class Spool:
         self._file.write(raw)
         return len(self._places) - 1
 
-    def line(self, place: int) -> Line:
-        """Return the record at that place."""
+    def raw(self, place: int) -> bytes:
+        """Return what is kept at that place."""
         start, size = self._places[place]
         self._file.seek(start)
-        return decode(self._file.read(size))
+        return self._file.read(size)
+
+    def line(self, place: int) -> Line:
+        """Return the record at that place."""
+        return decode(self.raw(place))
