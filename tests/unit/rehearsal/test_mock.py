@@ -109,7 +109,7 @@ async def test_lists_promise_only_what_a_recording_can_keep(tmp_path: Path) -> N
     log = Written(tmp_path)
     schema = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
     tool = {"name": "t", "inputSchema": schema, "outputSchema": {}, "execution": {"taskSupport": "optional"}}
-    capabilities = {"tools": {}, "tasks": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
+    capabilities: dict[str, Any] = {"tools": {}, "tasks": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
     recorded(log, "e1", "initialize", {"protocolVersion": "2025-11-25", "capabilities": capabilities}, session="S")
     recorded(log, "e2", "tools/list", {"tools": [tool]}, session="S")
     async with mock_of(log) as (client, _):
