@@ -13,6 +13,9 @@ IDLE_S: Final = 300.0
 _CAPACITY: Final = 20_000
 """Entries of each table; the oldest go first. A lost flow only splits in two, a lost digest is made again."""
 
+TRACE: Final = "trace-"
+"""How the name of a flow begins that is a trace."""
+
 _MAX_CACHED_CHARS: Final = 512
 """Longer ids are no session's: they are not worth the memory."""
 
@@ -58,7 +61,7 @@ class Flows:
     def of_trace(self, binding: str, trace: str) -> str:
         """Return the flow of a trace: that of one principal, so that nobody joins another's by naming its trace."""
         # A NUL is in no trace id, so no two pairs run together.
-        return "trace-" + self.secret("audit-trace", f"{binding}\0{trace}".encode())
+        return TRACE + self.secret("audit-trace", f"{binding}\0{trace}".encode())
 
     def link(self, links: Iterable[str], flow: str) -> None:
         """Remember that whoever presents one of these goes on with the flow."""

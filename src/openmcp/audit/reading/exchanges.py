@@ -134,7 +134,7 @@ class Naming:
     def name(self, exchange: Exchange) -> None:
         """Set the flow; called for exchanges in the order of their ends."""
         given = exchange.flow or exchange.id
-        is_named = bool(exchange.session) or (exchange.trace is not None and exchange.trace.trace == given)
+        is_named = bool(exchange.session) or given.startswith("trace-")
         if is_named or exchange.agent is None:
             exchange.flow = given
         else:

@@ -88,13 +88,13 @@ def test_another_agents_state_ties_nothing(tmp_path: Path) -> None:
     assert sorted(flows_of(tmp_path)) == ["e1", "e2"]
 
 
-def test_a_trace_is_a_flow(tmp_path: Path) -> None:
+def test_a_trace_is_a_flow_over_servers_and_pauses(tmp_path: Path) -> None:
     log = Written(tmp_path)
-    trace = {"trace": "4bf92f3577b34da6a3ce929d0e0e4736", "span": "00f067aa0ba902b7"}
-    log.call("e1", "read", flow=trace["trace"], trace=trace)
+    log.call("e1", "read", flow="trace-T")
     log.call("e2", "read", flow="e2")
-    log.call("e3", "write", flow=trace["trace"], trace=trace, server="other")
-    assert sorted(flows_of(tmp_path)) == [trace["trace"], "e2"]
+    log.passes(3600)
+    log.call("e3", "write", flow="trace-T", server="other")
+    assert sorted(flows_of(tmp_path)) == ["e2", "trace-T"]
 
 
 def test_filters_speak_of_one_exchange(tmp_path: Path) -> None:
