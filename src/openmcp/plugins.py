@@ -16,6 +16,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "jwt": "openmcp.identity.jwt:JwtSource",
         "kubernetes": "openmcp.identity.kubernetes:KubernetesSource",
         "signature": "openmcp.identity.signature:SignatureSource",
+        "mesh": "openmcp.identity.mesh:MeshSource",
+        "mtls": "openmcp.identity.mtls:MtlsSource",
+        "spiffe": "openmcp.identity.spiffe:SpiffeSource",
     },
     "config_source": {
         "file": "openmcp.config.sources.file:FileSource",

@@ -118,7 +118,9 @@ class Runtime:
             document = self._published.document(request)
             if document is not None:
                 return wire.respond(200, published.HEADERS, document)
-        await self._gateway.exchange(request, wire)
+        gateway = self._gateway
+        # Before anything else, the record included: what a stranger says of who it is must not be seen by anybody.
+        await gateway.exchange(gateway.identity.cleansed(request), wire)
 
     def replicas_up(self) -> dict[tuple[str, str], bool]:
         """Return which replicas take new work, by (server, replica). May be called from any thread."""

@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from openmcp.model.tls import KeyPair
 
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
 DAY = datetime.timedelta(days=1)
+
+Extensions = Sequence[tuple[x509.ExtensionType, bool]]
+"""Each with whether it is critical."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +62,31 @@ class Made:
 class Authority:
     """A CA."""
 
-    def __init__(self, name: str = "Test CA", parent: "Authority | None" = None) -> None:
+    def __init__(
+        self,
+        name: str = "Test CA",
+        parent: "Authority | None" = None,
+        *,
+        life: datetime.timedelta = 30 * DAY,
+        extensions: Extensions = (),
+        is_ca: bool = True,
+    ) -> None:
         self.private = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.parent = parent
-        self.certificate = self._sign(self, parent or self, is_ca=True, san=None, life=30 * DAY)
+        self.certificate = self._sign(self, parent or self, is_ca=is_ca, san=None, life=life, extensions=extensions)
 
     @property
     def pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *san: x509.GeneralName, name: str = "leaf", life: datetime.timedelta = DAY) -> Made:
+    def issue(
+        self, *san: x509.GeneralName, name: str = "leaf", life: datetime.timedelta = DAY, extensions: Extensions = ()
+    ) -> Made:
         """A certificate for these names; for loopback if none are given."""
         subject = _Subject(ec.generate_private_key(ec.SECP256R1()), name)
         names = san or (x509.DNSName("localhost"), x509.IPAddress(LOOPBACK))
-        certificate = self._sign(subject, self, is_ca=False, san=names, life=life)
+        certificate = self._sign(subject, self, is_ca=False, san=names, life=life, extensions=extensions)
         return Made(certificate, subject.private, (self.certificate,) if self.parent else ())
 
     def server_context(self, made: Made, *, clients: bytes = b"") -> ssl.SSLContext:
@@ -83,6 +97,31 @@ class Authority:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(cadata=clients.decode())
         return context
+
+    def crl(
+        self,
+        *revoked: Made,
+        life: datetime.timedelta = DAY,
+        signer: "Authority | None" = None,
+        extensions: Extensions = (),
+    ) -> bytes:
+        """A revocation list in PEM; `signer`: who signs it in the name of this CA."""
+        end = datetime.datetime.now(datetime.UTC) + life
+        builder = (
+            x509.CertificateRevocationListBuilder().issuer_name(self.name).last_update(end - 60 * DAY).next_update(end)
+        )
+        for made in revoked:
+            number = made.certificate.serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(end - 60 * DAY).build()
+            builder = builder.add_revoked_certificate(entry)
+        for extension, is_critical in extensions:
+            builder = builder.add_extension(extension, is_critical)
+        crl = builder.sign((signer or self).private, hashes.SHA256())
+        return crl.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
 
     def client_context(self, made: Made | None = None, *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
         """A client that trusts this CA, and presents `made`."""
@@ -102,6 +141,7 @@ class Authority:
         is_ca: bool,
         san: tuple[x509.GeneralName, ...] | None,
         life: datetime.timedelta,
+        extensions: Extensions,
     ) -> x509.Certificate:
         end = datetime.datetime.now(datetime.UTC) + life
         builder = (
@@ -116,6 +156,8 @@ class Authority:
         )
         if san:
             builder = builder.add_extension(x509.SubjectAlternativeName(san), critical=False)
+        for extension, is_critical in extensions:
+            builder = builder.add_extension(extension, is_critical)
         return builder.sign(issuer.private, hashes.SHA256())
 
 

@@ -6,7 +6,7 @@ resource that is there but faulty are no second fault.
 
 from collections.abc import Iterator, Sequence
 
-from openmcp.config import values
+from openmcp.config import check_identity, values
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
 from openmcp.config.resources import Document, MCPServerDocument
@@ -23,7 +23,17 @@ _ONE_SECRET = frozenset({"basic", "signature"})
 
 def faults(inventory: Inventory) -> list[Fault]:
     """Return everything that is wrong between the resources."""
-    checks = (_duplicates, _gateways, _listeners, _server_paths, _upstreams, _sources, _agents, _policies)
+    checks = (
+        _duplicates,
+        _gateways,
+        _listeners,
+        _server_paths,
+        _upstreams,
+        _sources,
+        check_identity.faults,
+        _agents,
+        _policies,
+    )
     return [fault for check in checks for fault in check(inventory)]
 
 

@@ -7,8 +7,11 @@ identity one that names the principal that it makes.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
+
+from openmcp.model.agent import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +155,74 @@ class SignatureIdentity(IdentitySpec):
     algorithm: str
     key: bytes = field(repr=False)
     """The shared secret, or the public key in PEM."""
+
+
+# ------------------------------------------------------------ certificates
+
+
+class CertificateName(Enum):
+    """What in a certificate names its agent."""
+
+    SAN = "san"
+    SUBJECT = "subject"
+    COMMON_NAME = "commonName"
+
+
+@dataclass(frozen=True, slots=True)
+class MtlsSettings(SourceSettings):
+    """Takes client certificates."""
+
+    authorities: tuple[bytes, ...]
+    """Certificates of those who may issue, DER."""
+
+    crls: tuple[bytes, ...] | None = None
+    """Their revocation lists, DER; `None` = revocation is not looked at."""
+
+    identity: CertificateName = CertificateName.SAN
+    san_types: frozenset[str] = frozenset({"uri", "dns", "email"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What vouches for the SVIDs of one trust domain."""
+
+    authorities: tuple[bytes, ...] = ()
+    """Certificates, DER."""
+
+    jwt_keys: str = ""
+    """The keys of JWT-SVIDs, as a JWK set; `""` = none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpiffeSettings(SourceSettings):
+    """Takes SVIDs."""
+
+    bundles: Mapping[str, Bundle]
+    """Those read from files, by trust domain."""
+
+    trust_domains: frozenset[str] | None = None
+    """Whose workloads are known; `None` = all that the Workload API has a bundle of."""
+
+    workload_api: str = ""
+    """Address of the agent; `""` = bundles come from files only."""
+
+    audiences: tuple[str, ...] = ("route",)
+
+
+# ------------------------------------------------------------ mesh
+
+
+@dataclass(frozen=True, slots=True)
+class MeshSettings(SourceSettings):
+    """Takes the word of a proxy in front."""
+
+    header: str
+    """Lower case."""
+
+    trust: Trust
+    is_xfcc: bool = False
+    element: str = "uri"
+    """Key of the XFCC element that is the identity: `uri`, `dns` or `subject`."""
+
+    by: frozenset[str] = frozenset()
+    """Who may have written the element; empty = anybody trusted."""

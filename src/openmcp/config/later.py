@@ -5,7 +5,6 @@ A line leaves when the thing is built.
 """
 
 _KUBERNETES = "it comes with the Kubernetes source"
-_IDENTITY = "`apiKey` is the only kind of identity so far"
 _CONTENT = "content inspection comes later; use `allow` and `deny` rules"
 _APPROVAL = "human approval comes later; `deny` what needs it for now"
 _EXPRESSIONS = "conditions in CEL come later; match by `tools`, `prompts`, `resources` and `methods`"
@@ -31,11 +30,6 @@ FIELDS: dict[str, str] = {
     "MCPServer spec.upstream.service": _KUBERNETES,
     "MCPServer spec.upstream.http2": "this version speaks HTTP/1.1",
     "MCPServer spec.upstream.credentials[].value.secretRef": _KUBERNETES,
-    **{
-        f"{kind}.{name}": _IDENTITY
-        for kind in ("IdentitySource spec", "Agent spec.identities[]")
-        for name in ("mtls", "spiffe", "mesh")
-    },
     "Policy spec.rules[].when": _EXPRESSIONS,
     "Policy spec.rules[].unless": _EXPRESSIONS,
     "Policy spec.rules[].content": _CONTENT,

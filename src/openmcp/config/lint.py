@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 
+from openmcp.config import lint_identity
 from openmcp.config.inventory import Inventory
 from openmcp.config.snapshot import MatchSpec, PolicySpec, RuleSpec, Snapshot
 from openmcp.errors import Fault
@@ -17,7 +18,15 @@ _KINDS = ("tools", "prompts", "resources")
 
 def warnings(inventory: Inventory, snapshot: Snapshot) -> list[Fault]:
     """Return everything that deserves a second look."""
-    checks = (_certificates, _closed_servers, _unreachable_servers, _idle_agents, _unknown_agent_names, _rules)
+    checks = (
+        _certificates,
+        _closed_servers,
+        _unreachable_servers,
+        _idle_agents,
+        _unknown_agent_names,
+        _rules,
+        lint_identity.warnings,
+    )
     return [warning for check in checks for warning in check(inventory, snapshot)]
 
 

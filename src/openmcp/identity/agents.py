@@ -23,6 +23,7 @@ def identity_chain(sources: Iterable[SourceSpec], agents: Sequence[AgentSpec], *
     """Return the chain of all sources; each is loaded by its method's name from the plugin table."""
     made = [_made(source, agents, lasting) for source in sources]
     lasting.sweep()
+    lasting.anchors.follow(made)
     return IdentityChain(made, agents_by_principal(agents), failures=lasting.failures, clock=lasting.clock)
 
 

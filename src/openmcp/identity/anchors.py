@@ -8,13 +8,25 @@ to another.
 
 import base64
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Anchored(Protocol):
+    """An identity source that reads client certificates."""
+
+    @property
+    def anchors(self) -> Collection[bytes]:
+        """The certificates of the authorities that it knows now, DER."""
+        ...
 
 
 class TrustAnchors:
     """The certificates that a client certificate may be issued under; to be used in the event loop's thread."""
 
     def __init__(self) -> None:
+        self._sources: tuple[Anchored, ...] = ()
         self._certificates: frozenset[bytes] = frozenset()
         self._watchers: list[Callable[[], None]] = []
         self.revision = 0
@@ -28,9 +40,14 @@ class TrustAnchors:
         """Call `watcher` after every change from now on."""
         self._watchers.append(watcher)
 
-    def put(self, certificates: Iterable[bytes]) -> None:
-        """Put these (DER) in the place of those before; whoever watches is told if they are others."""
-        found = frozenset(certificates)
+    def follow(self, sources: Iterable[object]) -> None:
+        """Take the authorities of those among these sources that have some, in the place of all before."""
+        self._sources = tuple(source for source in sources if isinstance(source, Anchored))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Ask the sources again; whoever watches is told if they have others now."""
+        found = frozenset(certificate for source in self._sources for certificate in source.anchors)
         if found != self._certificates:
             self._certificates = found
             self.revision += 1

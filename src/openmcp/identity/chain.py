@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from openmcp.errors import Unauthenticated
 from openmcp.identity.challenges import Challenges
 from openmcp.identity.failures import Failures
-from openmcp.identity.source import Absent, IdentitySource, Invalid
+from openmcp.identity.source import Absent, IdentitySource, Invalid, Relayed
 from openmcp.model.agent import ANONYMOUS, Agent, Principal, Trust
 from openmcp.model.http import Request
 from openmcp.model.server import Server
@@ -46,10 +48,20 @@ class IdentityChain:
         self._lines: dict[tuple[str, ...], Sequence[Asked]] = {}
         self._agents = agents
         self._named: dict[tuple[str, str], Agent] = {}
+        relayed = [source for source in self._sources.values() if isinstance(source, Relayed)]
+        self._identity_headers = frozenset[str]().union(*(source.identity_headers for source in relayed))
         self._credential_headers = _CREDENTIAL_HEADERS.union(*(source.headers for source in self._sources.values()))
         self._failures = failures or Failures(clock)
         self._clock = clock
         self.challenges = Challenges(self._sources)
+
+    def cleansed(self, request: Request) -> Request:
+        """Return the request without the identity headers that its peer has no business to send."""
+        foreign = self._identity_headers
+        if not foreign or request.peer.is_trusted or foreign.isdisjoint(request.headers):
+            return request
+        headers = {name: value for name, value in request.headers.items() if name not in foreign}
+        return msgspec.structs.replace(request, headers=headers, repeated=request.repeated - foreign)
 
     async def identify(self, request: Request, server: Server) -> Agent:
         """Return the agent who sent the request.
@@ -103,16 +115,20 @@ class IdentityChain:
         """Ask every source; whoever is verified twice has to be the same agent, and nothing may be left over."""
         agents: list[Agent] = []
         unread = self._credential_headers.intersection(request.headers)
+        is_certificate_unread = request.peer.certificate is not None
         for asked in line:
             verdict = await asked.source.verify(request, server)
             if isinstance(verdict, Invalid):
                 raise self._invalid(request, server, verdict.why, source=asked.source.name)
             if isinstance(verdict, Principal):
                 agents.append(self._agent(verdict, request, server))
-                unread -= asked.source.headers
+                if verdict.certificates:
+                    is_certificate_unread = False
+                else:
+                    unread -= asked.source.headers
         if not agents:
             return self._stranger(request, server)
-        if unread:
+        if unread or is_certificate_unread:
             raise self._invalid(request, server, "a credential beside the verified one belongs to no source")
         first = agents[0]
         if any((one.name, one.is_configured) != (first.name, first.is_configured) for one in agents):

@@ -7,12 +7,21 @@ here what took time to get, and what must not be forgotten: keys, checked tokens
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Hashable
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from openmcp.identity.anchors import TrustAnchors
 from openmcp.identity.failures import Failures
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class Running(Protocol):
+    """What does something beside the exchanges while it is kept."""
+
+    def close(self) -> None:
+        """Stop."""
+        ...
 
 
 class Lasting:
@@ -43,7 +52,10 @@ class Lasting:
 
     def sweep(self) -> None:
         """Forget what no source of the newest snapshot has asked for."""
-        self._kept = {place: value for place, value in self._kept.items() if place in self._asked}
+        for place in [place for place in self._kept if place not in self._asked]:
+            value = self._kept.pop(place)
+            if isinstance(value, Running):
+                value.close()
         self._asked.clear()
 
     def beside(self, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":

@@ -66,6 +66,16 @@ class IdentitySource(Protocol):
 
 
 @runtime_checkable
+class Relayed(Protocol):
+    """A source that believes a header which anybody could write: from trusted peers only."""
+
+    @property
+    def identity_headers(self) -> frozenset[str]:
+        """Lower-case names; taken out of the requests of all other peers before anything else looks at them."""
+        ...
+
+
+@runtime_checkable
 class Advertised(Protocol):
     """A source that a 401 can tell clients of; the others (certificates, mesh headers) are arranged beforehand."""
 

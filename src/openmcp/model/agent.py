@@ -71,6 +71,9 @@ class Principal:
     vouched_by: str = ""
     """Which settings of the source it was verified under, where the credential itself cannot be looked at again."""
 
+    certificates: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
+    """The certificate that was presented and what came beside it, DER: to be asked again under newer authorities."""
+
     @cached_property
     def binding(self) -> str:
         """What sessions, states and grants are bound to: the identity and the user it acts for."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from openmcp.config import values
+from openmcp.config.compile.authorities import compile_mesh, compile_mtls, compile_spiffe
 from openmcp.config.compile.shared_secrets import compile_basic, compile_signature
 from openmcp.config.compile.tokens import compile_jwt, compile_kubernetes
 from openmcp.config.documents import Placed
@@ -18,7 +19,9 @@ from openmcp.config.identities import (
 )
 from openmcp.config.resources import AgentDocument, IdentitySourceDocument
 from openmcp.config.resources import agent as written
+from openmcp.config.resources.certificates import MtlsIdentity, MtlsSource, SpiffeSource
 from openmcp.config.resources.identity_source import ApiKeySource
+from openmcp.config.resources.mesh import MeshIdentity, MeshSource
 from openmcp.config.resources.shared_secrets import BasicIdentity, BasicSource, SignatureIdentity, SignatureSource
 from openmcp.config.resources.tokens import JwtIdentity, JwtSource, KubernetesIdentity, KubernetesSource
 from openmcp.config.secrets import Secrets
@@ -54,6 +57,10 @@ def _identity(
             return compile_basic(placed, user, secrets, loc=loc)
         case _, SignatureIdentity() as signed:
             return compile_signature(placed, signed, secrets, loc=loc)
+        case _, (MtlsIdentity() | MeshIdentity()) as sourced:
+            return IdentitySpec(principal_id=sourced.principal_id, source=sourced.source)
+        case "spiffe", str(spiffe_id):
+            return IdentitySpec(principal_id=spiffe_id)
         case name, _:
             raise AssertionError(f"no compiler for the identity {name}")
 
@@ -77,5 +84,11 @@ def _settings(placed: Placed[IdentitySourceDocument], kind: object, secrets: Sec
             return BasicSourceSettings()
         case SignatureSource():
             return SignatureSourceSettings(values.duration_s(kind.max_age))
+        case MtlsSource():
+            return compile_mtls(placed, kind, secrets)
+        case SpiffeSource():
+            return compile_spiffe(placed, kind, secrets)
+        case MeshSource():
+            return compile_mesh(kind)
         case _:
             raise AssertionError(f"no compiler for {placed.name}")

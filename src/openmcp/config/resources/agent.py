@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, model_validator
 
 from openmcp.config.resources.base import Document, Fields, Items, Label, SourcedIdentity, Text, only_field
+from openmcp.config.resources.certificates import MtlsIdentity, WorkloadId
+from openmcp.config.resources.mesh import MeshIdentity
 from openmcp.config.resources.shared_secrets import BasicIdentity, SignatureIdentity
 from openmcp.config.resources.tokens import JwtIdentity, KubernetesIdentity
 
@@ -46,6 +48,15 @@ class ApiKeyIdentity(SourcedIdentity):
 
 class Identity(Fields):
     """One way in which the agent proves who it is: exactly one kind."""
+
+    mtls: MtlsIdentity | None = None
+    """A client certificate."""
+
+    spiffe: WorkloadId | None = None
+    """The SPIFFE ID of an SVID; the trust domain in it says which bundle verifies it."""
+
+    mesh: MeshIdentity | None = None
+    """What a proxy in front says."""
 
     api_key: ApiKeyIdentity | None = None
     """An API key."""

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, model_validator
 
 from openmcp.config.resources.base import Document, Fields, only_field
+from openmcp.config.resources.certificates import MtlsSource, SpiffeSource
+from openmcp.config.resources.mesh import MeshSource
 from openmcp.config.resources.shared_secrets import BasicSource, SignatureSource
 from openmcp.config.resources.tokens import JwtSource, KubernetesSource
 from openmcp.config.values import header_name
@@ -22,6 +24,15 @@ class IdentitySourceSettings(Fields):
 
     order: int = 0
     """Place among the sources of a server that names none itself: smaller comes first, then by name."""
+
+    mtls: MtlsSource | None = None
+    """TLS client certificates. Trust: `certificate`."""
+
+    spiffe: SpiffeSource | None = None
+    """SPIFFE SVIDs. Trust: `certificate`, JWT-SVIDs `token`."""
+
+    mesh: MeshSource | None = None
+    """What a proxy in front says. Trust: `header`, or what you state."""
 
     api_key: ApiKeySource | None = None
     """API keys. Trust: `sharedSecret`."""

@@ -9,7 +9,7 @@ from openmcp.config.resources.base import Document, Fields, FilePath, Items, Nam
 from openmcp.config.resources.gateway import Bodies
 from openmcp.config.values import Duration, HostName, PublicPath, ReplicaUrl, Size, header_name
 
-_OWN_HEADERS = frozenset(
+OWN_HEADERS = frozenset(
     {
         *("accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "cookie"),
         *("expect", "host", "keep-alive", "last-event-id", "proxy-authenticate", "proxy-connection", "te", "trailer"),
@@ -20,7 +20,7 @@ _OWN_HEADERS = frozenset(
 
 def _credential_header(text: str) -> str:
     name = header_name(text).lower()
-    if name in _OWN_HEADERS or name.startswith(("mcp-", "x-openmcp-")):
+    if name in OWN_HEADERS or name.startswith(("mcp-", "x-openmcp-")):
         raise ValueError(f"`{text}` is written by the gateway itself and cannot carry a credential")
     return text
 

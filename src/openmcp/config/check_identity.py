@@ -1,0 +1,48 @@
+"""Faults of identity sources that listeners decide on: nobody could ever be recognised. Called by `config.check`."""
+
+from collections.abc import Iterator
+
+from openmcp.config.documents import Placed
+from openmcp.config.inventory import Inventory
+from openmcp.config.resources import GatewayConfigDocument, IdentitySourceDocument
+from openmcp.errors import Fault
+
+
+def faults(inventory: Inventory) -> Iterator[Fault]:
+    """Return what is wrong between the sources and the listeners."""
+    # Without a bootstrap file these are resources of a gateway that is not known here.
+    for gateway in inventory.gateways[:1]:
+        if not gateway.is_whole:
+            continue
+        for source in inventory.sources:
+            if source.is_whole:
+                yield from _unheard(source, gateway)
+        yield from _in_vain(inventory, gateway)
+
+
+def _unheard(source: Placed[IdentitySourceDocument], gateway: Placed[GatewayConfigDocument]) -> Iterator[Fault]:
+    """No listener brings what the source reads."""
+    kind, _ = source.document.spec.kind
+    listeners = gateway.document.spec.listeners
+    if kind == "mesh" and not any(listener.trusted_peers for listener in listeners):
+        text = "no listener has `trustedPeers`, so this header is deleted wherever it comes from: name the proxy there"
+        yield source.fault(text, "spec", "mesh")
+    if kind == "mtls" and not _asks_for_certificates(gateway):
+        text = "no listener asks for client certificates: set `tls.clientAuth` to `optional` or `required`"
+        yield source.fault(text, "spec", "mtls")
+
+
+def _in_vain(inventory: Inventory, gateway: Placed[GatewayConfigDocument]) -> Iterator[Fault]:
+    """A listener demands certificates, and nothing says which authorities count."""
+    if any(source.document.spec.kind[0] in ("mtls", "spiffe") for source in inventory.sources):
+        return
+    for index, listener in enumerate(gateway.document.spec.listeners):
+        if listener.tls is not None and listener.tls.client_auth == "required":
+            text = "no `mtls` or `spiffe` source says which authorities count: nobody could connect"
+            yield gateway.fault(text, "spec", "listeners", index, "tls", "clientAuth")
+
+
+def _asks_for_certificates(gateway: Placed[GatewayConfigDocument]) -> bool:
+    return any(
+        listener.tls is not None and listener.tls.client_auth != "none" for listener in gateway.document.spec.listeners
+    )
