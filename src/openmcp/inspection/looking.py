@@ -1,6 +1,6 @@
 """Looks at every text of a value, each with the key that says what it is. Used for messages and for the log alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from openmcp.inspection.scanner import Candidates, Scanner, Sight
@@ -39,7 +39,7 @@ class Look:
             sights += _shifted(found, len(before))
         return sights
 
-    def through(self, texts: list[Text]) -> Iterator[Seen]:
+    def through(self, texts: Iterable[Text]) -> Iterator[Seen]:
         """Yield what is seen, text by text. Raises: Exceeded; Unavailable."""
         for text in texts:
             sights = self.at(text)

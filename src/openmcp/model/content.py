@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 from openmcp.mcp.message import Json
 
+_CARRIERS = ("$.params", "$.result", "$.error")
+
 
 class Action(Enum):
     """What a finding does to the message, strictest first."""
@@ -104,13 +106,19 @@ class Finding:
     rule: ContentRule
     detector: str
     path: str
-    """JSONPath below params, result or error: `$.content[0].text`; of a header `$.headers["mcp-param-region"]`."""
+    """JSONPath from the message: `$.result.content[0].text`; of a header `$.headers["mcp-param-region"]`."""
 
     length: int
     """Characters; 0 = what was to be inspected exceeded a budget."""
 
     action: Action = Action.LOG
     """What was done, or in shadow would have been done: stricter than the rule's where only that was possible."""
+
+    @property
+    def place(self) -> str:
+        """The path as rules write it, below params, result or error: `$.content[0].text`."""
+        carrier = next((c for c in _CARRIERS if self.path == c or self.path.startswith((f"{c}.", f"{c}["))), "")
+        return f"${self.path[len(carrier) :]}" if carrier else self.path
 
 
 @dataclass(frozen=True, slots=True)

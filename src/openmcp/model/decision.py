@@ -164,6 +164,8 @@ class Permitted(msgspec.Struct, frozen=True):
     """`None` where the gateway itself asks."""
 
     grants: tuple[Grant, ...] = ()
+    said: dict[str, str] = {}
+    """What was said last in each field of the stream that answers this; changed in place by inspection."""
 
     @property
     def http_method(self) -> str:
