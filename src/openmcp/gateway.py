@@ -86,7 +86,8 @@ class Gateway:
         definition = await self.routing.definition(request, server, agent=agent, arrival=arrival)
 
         # Inspect before a human is asked: nobody is woken for what a rule blocks, and what is approved is what is sent.
-        inspected = record.inspected(self.inspector.request(arrival, decision.request_rules))
+        inspected = await self.inspector.request(arrival, decision.request_rules, found=record.found)
+        record.inspected(inspected)
         if inspected is not arrival:
             decision = self.policy.authorize(agent, server, inspected)
             arrival = self.policy.enforce(decision, agent, server=server, arrival=inspected)
@@ -134,7 +135,7 @@ class Gateway:
         try:
             newest = self.newest()
             reviewed = newest.policy.review(self.routing.expect(message, permitted), permitted)
-            inspected = newest.inspector.response(reviewed, permitted)
+            inspected = await newest.inspector.response(reviewed, permitted, found=record.found)
             return await record.left(self.routing.leave(inspected, permitted, replica))
         except Dropped as dropped:
             await record.dropped(dropped.detail, dropped.answer if isinstance(dropped.answer, Message) else None)

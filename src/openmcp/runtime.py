@@ -23,6 +23,7 @@ from openmcp.identity.introduction import Introductions
 from openmcp.identity.lasting import Lasting
 from openmcp.identity.published import Published
 from openmcp.inspection.inspector import Inspector
+from openmcp.mcp import methods
 from openmcp.mcp.message import Message, ParseLimits
 from openmcp.mcp.revisions import Revision
 from openmcp.model.agent import Agent
@@ -179,12 +180,21 @@ class Runtime:
             routing=routing,
             identity=identity,
             policy=Policy(engine, current),
-            inspector=Inspector(),
+            inspector=Inspector(schemas=self._output_schema, count=self._metrics.found),
             approvals=self._approvals,
             upstream=self.upstream,
             errands=self._errands,
             newest=self.newest,
         )
+
+    def _output_schema(self, permitted: Permitted) -> bytes | None:
+        """Return what the tool of an exchange declares of its results; `None` = nothing that is known."""
+        origin, agent = permitted.arrival.origin, permitted.agent
+        subject = methods.subject_of(origin.method, origin.name) if origin is not None else None
+        if subject is None or agent is None:
+            return None
+        definition = self.catalogues.definition(permitted.server, agent, subject=subject)
+        return definition.output_schema or None if definition is not None else None
 
     def _definition_changed(self, event: PinEvent) -> None:
         """A server offers what nobody has accepted, or somebody has accepted it: for all who watch."""

@@ -5,6 +5,7 @@ jots notes down and queues them; lines, numbers, digests and disks are the write
 must not be kept of a message is taken out here, before anything is queued.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from openmcp.audit import tracing
@@ -13,7 +14,7 @@ from openmcp.audit.differences import change_parts
 from openmcp.audit.notes import DecisionNote, EndNote, EventNote, MessageNote, Steps, StreamNote
 from openmcp.audit.office import Answered, Event, Office, Said
 from openmcp.audit.record import Direction, TracePart
-from openmcp.audit.redacting import redact_body
+from openmcp.audit.redacting import Redactor, both, finding_parts, redact_body
 from openmcp.audit.writer import Rank
 from openmcp.config.snapshot import Durability
 from openmcp.errors import AuditUnavailable, InvalidParams, OpenMCPError
@@ -22,6 +23,7 @@ from openmcp.mcp import message as messages
 from openmcp.mcp.message import Id, Message
 from openmcp.model.agent import Agent
 from openmcp.model.arrival import Arrival
+from openmcp.model.content import Finding
 from openmcp.model.decision import Decision
 from openmcp.model.http import Request
 from openmcp.model.server import Bodies, Server
@@ -64,6 +66,9 @@ class Record:
 
     replica = ""
     """URL of the replica that answered."""
+
+    _also: Redactor | None = None
+    """Takes out what content rules found in the message at hand."""
 
     decided: Decision | None = None
     """What policy said of the request."""
@@ -213,7 +218,13 @@ class Record:
         self._steps.last = now = self._office.clock_ns()
         note = MessageNote(self._sheet, self._known(), self._next(), now, _FROM_SERVER, message, method, name, parent)
         note.size, note.event = self._size, self._event
-        self._came, self._event = note, None
+        self._came, self._event, self._also = note, None, None
+
+    def found(self, findings: Sequence[Finding], redactor: Redactor) -> None:
+        """What content rules saw in the message at hand; `redactor` takes it out, whatever became of the message."""
+        note = self._came or self._held
+        if note is not None:
+            note.findings, self._also = finding_parts(findings), redactor
 
     async def left(self, message: Message) -> Message:
         """Return what goes to the agent of the message that came, when its lines are kept. Raises: AuditUnavailable."""
@@ -399,7 +410,7 @@ class Record:
         bodies = self._bodies
         if bodies is _NONE:
             return
-        redactor = self._office.desk.redactor if bodies is _REDACTED else None
+        redactor = self._redactor if bodies is _REDACTED else None
         changes, redactions = change_parts(before.body, after.body, redactor, has_values=bodies is _FULL)
         if changes:
             note = MessageNote(self._sheet, self._known(), self._next(), self._office.clock_ns(), direction, after)
@@ -421,12 +432,16 @@ class Record:
         if bodies is _FULL:
             note.kept = note.message.body
         elif bodies is _REDACTED:
-            redactor = self._office.desk.redactor
+            redactor = self._redactor
             if redactor is not None:
                 note.kept, note.redactions = redact_body(note.message.body, redactor)
         elif bodies is _NONE:
             note.size = 0
         self._office.writer.append(note, _MESSAGE, _NOTE_BYTES + (size if note.kept is not None else 0))
+
+    @property
+    def _redactor(self) -> Redactor | None:
+        return both(self._office.desk.redactor, self._also)
 
     @property
     def _bodies(self) -> Bodies:

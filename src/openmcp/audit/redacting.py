@@ -7,8 +7,9 @@ leaves the exchange. Knows no detector: that is the inspection stage's.
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from openmcp.audit.record import RedactionPart
+from openmcp.audit.record import FindingPart, RedactionPart
 from openmcp.mcp.message import Json, JsonObject
+from openmcp.model.content import Finding
 
 _MOST: Final = 256
 """Redactions named in one line; of more, the rest is told as one."""
@@ -35,6 +36,41 @@ class Redactor(Protocol):
         ...
 
 
+class Both:
+    """Takes out what either of two takes out."""
+
+    def __init__(self, first: Redactor, second: Redactor) -> None:
+        self._first = first
+        self._second = second
+
+    def redact(self, value: Json) -> tuple[Json, Sequence[Redacted]]:
+        """Return the value without secrets."""
+        kept, taken = self._first.redact(value)
+        kept, more = self._second.redact(kept)
+        return kept, (*taken, *more)
+
+
+def both(always: Redactor | None, also: Redactor | None) -> Redactor | None:
+    """Return what takes out what either of the two does; without the first, nothing may be written."""
+    return Both(always, also) if always is not None and also is not None else always
+
+
+def finding_parts(findings: Sequence[Finding]) -> tuple[FindingPart, ...]:
+    """Return what content rules found, as lines have it."""
+    return tuple(
+        FindingPart(
+            policy=finding.rule.policy,
+            rule=finding.rule.rule,
+            detector=finding.detector,
+            action=finding.action.value,
+            path=finding.path[:1024],
+            length=finding.length,
+            is_shadow=finding.rule.is_shadow,
+        )
+        for finding in findings[:_MOST]
+    )
+
+
 def redaction_parts(taken: Sequence[Redacted]) -> tuple[RedactionPart, ...]:
     """Return what was taken out, as lines have it."""
     parts = [RedactionPart(path=item.path[:1024], detector=item.detector, length=item.length) for item in taken[:_MOST]]
@@ -46,9 +82,10 @@ def redaction_parts(taken: Sequence[Redacted]) -> tuple[RedactionPart, ...]:
 def redact_body(body: JsonObject, redactor: Redactor) -> tuple[JsonObject, tuple[RedactionPart, ...]]:
     """Return a message without secrets, and what was taken out."""
     kept, taken = redactor.redact(body)
-    if not taken or not isinstance(kept, dict):
+    if not taken:
         return body, ()
-    return kept, redaction_parts(taken)
+    # What is no message any more could not be looked at: nothing of it may be written.
+    return kept if isinstance(kept, dict) else {}, redaction_parts(taken)
 
 
 def redact_value(path: str, value: Json, redactor: Redactor) -> tuple[Json, tuple[RedactionPart, ...]]:

@@ -107,7 +107,8 @@ def _instead(hits: Sequence[Hit]) -> str:
 
 
 def _is_relied_on(path: Path) -> bool:
-    if path[:2] in _SUBJECTS:
+    # Nothing can stand for a whole message.
+    if len(path) < 2 or path[:2] in _SUBJECTS:
         return True
     last = next((step for step in reversed(path) if isinstance(step, str)), "")
     if last not in _PROTOCOL:

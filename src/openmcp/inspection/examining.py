@@ -65,4 +65,5 @@ def examine(question: Question, raw: bytes) -> list[Hit]:
 
 
 def texts_of(message: Message) -> list[Text]:
+    """Return every text of a message that the other side reads."""
     return [text for text in texts(message) if text.path[:2] not in SKIPPED]

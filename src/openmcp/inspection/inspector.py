@@ -12,6 +12,7 @@ from openmcp.inspection import examining, requests, responses
 from openmcp.inspection.changes import changes, findings
 from openmcp.inspection.examining import Question
 from openmcp.inspection.hits import Hit, Plan
+from openmcp.inspection.redaction import SightRedactor
 from openmcp.inspection.responses import Schemas
 from openmcp.inspection.tails import remember
 from openmcp.mcp.message import Message
@@ -22,8 +23,8 @@ from openmcp.model.decision import Permitted
 Rules: TypeAlias = Callable[[Message, Permitted], Sequence[ContentRule]]
 """The rules about a message towards the agent, as they are now."""
 
-Found: TypeAlias = Callable[[Sequence[Finding]], None]
-"""Is told what was found, strictest first."""
+Found: TypeAlias = Callable[[Sequence[Finding], SightRedactor], None]
+"""Is told what was found, strictest first, and what takes it out of the record."""
 
 Count: TypeAlias = Callable[[str, str, str], None]
 """Counts one finding: `(detector, direction, action)`."""
@@ -66,7 +67,7 @@ class Inspector:
         hits = await self._examine(Question(message, rules, self._plan(rules), requests.concerns, more))
         if not hits:
             return arrival
-        self._tell(hits, "request", found)
+        self._tell(hits, "request", found, self._plan(rules))
         return requests.allowed(arrival, changes(hits))
 
     async def response(self, message: Message, permitted: Permitted, *, found: Found) -> Message:
@@ -81,7 +82,7 @@ class Inspector:
         plan = self._plan(rules)
         hits = await self._examine(Question(message, rules, plan, responses.concerns(message), said=said))
         if hits:
-            self._tell(hits, "response", found)
+            self._tell(hits, "response", found, plan)
             message = responses.allowed(message, permitted, hits, self._schemas)
         if said is not None:
             remember(message, examining.texts_of(message), said)
@@ -110,9 +111,9 @@ class Inspector:
         self._recent[id(rules)] = (rules, plan)
         return plan
 
-    def _tell(self, hits: Sequence[Hit], direction: str, found: Found) -> None:
+    def _tell(self, hits: Sequence[Hit], direction: str, found: Found, plan: Plan) -> None:
         told = findings(hits)
-        found(told)
+        found(told, SightRedactor(plan.scanner))
         if self._count is not None:
             for finding in told:
                 action = f"would-{finding.action.value}" if finding.rule.is_shadow else finding.action.value

@@ -53,9 +53,9 @@ def joined(cuts: Iterable[Cut]) -> list[Cut]:
 
 
 def masked(value: str) -> str:
-    """Return a value of which only the last four letters or digits can be read, and no more than a third of them."""
+    """Return a value of which only the last four letters or digits can be read; of a short one, nothing."""
     readable = [at for at, char in enumerate(value) if char.isalnum()]
-    shown = frozenset(readable[-min(KEEPS, len(readable) // 3) :] if len(readable) >= len("abc") else ())
+    shown = frozenset(readable[-KEEPS:] if len(readable) >= 2 * KEEPS else ())
     return "".join(char if at in shown or not char.isalnum() else _MASK for at, char in enumerate(value))
 
 

@@ -77,15 +77,7 @@ class LogRedactor:
 
     def redact(self, value: Json) -> tuple[Json, tuple[Redaction, ...]]:
         """Return what may be written, and what was taken out; the same object where nothing was."""
-        try:
-            candidates = self._scanner.sift(msgspec.json.encode(value))
-            # The sieve of `KEY` sees every name of a secret key, too, unless it is one of the operator's own.
-            if candidates is NOTHING and not self._keys:
-                return value, ()
-            redaction = _Redaction(Look(self._scanner, candidates), self.is_secret)
-            return redaction.of(value, ()), tuple(redaction.taken)
-        except (Exceeded, Unavailable, UnicodeError, RecursionError):
-            return marks.redacted(BUDGET), (Redaction("$", BUDGET, 0),)
+        return _redacted(self._scanner, value, self.is_secret, is_always=bool(self._keys))
 
     def is_secret(self, key: str) -> bool:
         """Whether the name of a key says that its value is secret."""
@@ -96,6 +88,21 @@ class LogRedactor:
             if len(self._known) < _KNOWN_KEYS and len(key) <= _KEY_CHARS:
                 self._known[key] = known
         return known
+
+
+class SightRedactor:
+    """Takes out all that a scanner sees, wherever it stands: for the record of what rules found something in."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+
+    def redact(self, value: Json) -> tuple[Json, tuple[Redaction, ...]]:
+        """Return what may be written, and what was taken out; the same object where nothing was."""
+        return _redacted(self._scanner, value, _no_key)
+
+
+def _no_key(_: str) -> bool:
+    return False
 
 
 class _Redaction:
@@ -171,6 +178,20 @@ class _Redaction:
             length = len(raw[cut.span[0] : cut.span[1]].decode("utf-8", "replace"))
             self.taken.append(Redaction(path, cut.detector, length))
         return marks.without(text.value, cuts)
+
+
+def _redacted(
+    scanner: Scanner, value: Json, is_secret: Callable[[str], bool], *, is_always: bool = False
+) -> tuple[Json, tuple[Redaction, ...]]:
+    """`is_always`: keys may be secret of which the sieve knows nothing."""
+    try:
+        candidates = scanner.sift(msgspec.json.encode(value))
+        if candidates is NOTHING and not is_always:
+            return value, ()
+        redaction = _Redaction(Look(scanner, candidates), is_secret)
+        return redaction.of(value, ()), tuple(redaction.taken)
+    except (Exceeded, Unavailable, UnicodeError, RecursionError):
+        return marks.redacted(BUDGET), (Redaction("$", BUDGET, 0),)
 
 
 def _defaults() -> Sequence[Detector]:

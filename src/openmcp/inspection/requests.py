@@ -9,6 +9,7 @@ from openmcp.inspection.changes import Changes
 from openmcp.inspection.hits import Hit
 from openmcp.mcp import content
 from openmcp.mcp.content import Text
+from openmcp.mcp.headers import decode_value
 from openmcp.model.arrival import Arrival
 from openmcp.model.content import Phase
 
@@ -16,8 +17,8 @@ _HEADERS: Final = "headers"
 
 
 def headers(arrival: Arrival) -> tuple[Text, ...]:
-    """Return the values of `Mcp-Param-*`: they are arguments, too."""
-    return tuple(Text((_HEADERS, name), value) for name, value in arrival.param_headers.items())
+    """Return the values of `Mcp-Param-*`, which are arguments too. Raises: HeaderMismatch for what cannot be read."""
+    return tuple(Text((_HEADERS, name), decode_value(value)) for name, value in arrival.param_headers.items())
 
 
 def concerns(hit: Hit) -> bool:

@@ -4,34 +4,28 @@ Schemas come from servers, so that nothing in them may cost much or reach out: r
 lead nowhere but into the schema itself, patterns run on RE2, and the steps are counted.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 import jsonschema
 import msgspec
 import referencing
 import referencing.exceptions
-from jsonschema import validators
 
 from openmcp.language.regexes import Expression
 from openmcp.mcp.message import Json
 
 MAX_STEPS: Final = 20_000
-"""Branches and references that one check may take."""
+"""Branches, references and items that one check may take."""
 
-_COUNTED: Final = (
-    "$ref",
-    "$dynamicRef",
-    "allOf",
-    "anyOf",
-    "oneOf",
-    "if",
-    "not",
-    "items",
-    "contains",
-    "dependentSchemas",
-)
-_REFUSED: Final = ("patternProperties",)
+# The library has no types; what is used of it is declared here.
+_library: Any = jsonschema
+_referencing: Any = referencing
+_Keyword: TypeAlias = Callable[[Any, Any, Json, Any], Iterator[Exception] | None]
+_registry: object = _referencing.Registry()
+
+_COUNTED: Final = ("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "items", "contains", "prefixItems")
+_REFUSED: Final = frozenset({"patternProperties"})
 """Keywords that run the server's pattern on the library's own engine."""
 
 
@@ -40,26 +34,26 @@ class _Unclear(Exception):
 
 
 def fits(schema: bytes, value: Json) -> bool:
-    """Whether a value fits a schema, `False` too where that is unclear. `schema`: JSON, of 2020-12 unless it says else."""
+    """Whether a value fits a schema (JSON; of draft 2020-12 unless it says else); `False` too where that is unclear."""
     try:
-        decoded: Any = msgspec.json.decode(schema)
-        if not isinstance(decoded, dict) or any(_holds(decoded, keyword) for keyword in _REFUSED):
+        decoded: Json = msgspec.json.decode(schema)
+        if not isinstance(decoded, dict) or _holds(decoded, _REFUSED):
             return False
-        base: Any = validators.validator_for(decoded, default=jsonschema.Draft202012Validator)
-        checker = validators.extend(base, _bounded(base.VALIDATORS))
-        return bool(checker(decoded, registry=referencing.Registry()).is_valid(value))
-    except (_Unclear, RecursionError, ValueError, TypeError, AttributeError, msgspec.DecodeError):
+        base = _library.validators.validator_for(decoded, default=_library.Draft202012Validator)
+        checker = _library.validators.extend(base, _bounded(base.VALIDATORS))
+        return checker(decoded, registry=_registry).is_valid(value) is True
+    except (_Unclear, RecursionError, ValueError, TypeError, AttributeError, KeyError, msgspec.DecodeError):
         return False
-    except (referencing.exceptions.Unresolvable, jsonschema.exceptions.ValidationError):
+    except (referencing.exceptions.Unresolvable, _library.exceptions.UnknownType, _library.exceptions.SchemaError):
         return False
 
 
-def _bounded(keywords: Mapping[str, Any]) -> dict[str, Any]:
+def _bounded(keywords: Mapping[str, _Keyword]) -> dict[str, _Keyword]:
     """Return the keywords that need a bound, with one; it holds for one check."""
     steps = [0]
 
-    def counted(keyword: Any) -> Any:
-        def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    def counted(keyword: _Keyword) -> _Keyword:
+        def check(validator: Any, value: Any, instance: Json, schema: Any) -> Iterator[Exception]:
             steps[0] += 1 + (len(instance) if isinstance(instance, list) else 0)
             if steps[0] > MAX_STEPS:
                 raise _Unclear
@@ -71,18 +65,18 @@ def _bounded(keywords: Mapping[str, Any]) -> dict[str, Any]:
     return {**bounded, "pattern": _pattern, "uniqueItems": _unique}
 
 
-def _pattern(_: Any, source: Any, instance: Any, __: Any) -> Iterator[Any]:
+def _pattern(_: Any, source: Any, instance: Json, __: Any) -> Iterator[Exception]:
     if isinstance(instance, str) and not Expression(source).is_in(instance.encode("utf-8", "replace")):
-        yield jsonschema.ValidationError("the pattern does not match")
+        yield _library.ValidationError("the pattern does not match")
 
 
-def _unique(_: Any, wanted: Any, instance: Any, __: Any) -> Iterator[Any]:
+def _unique(_: Any, wanted: Any, instance: Json, __: Any) -> Iterator[Exception]:
     # The library compares each with each.
     if wanted and isinstance(instance, list) and len(set(map(msgspec.json.encode, instance))) < len(instance):
-        yield jsonschema.ValidationError("an item is there twice")
+        yield _library.ValidationError("an item is there twice")
 
 
-def _holds(value: Any, keyword: str) -> bool:
+def _holds(value: Json, keywords: frozenset[str]) -> bool:
     if isinstance(value, dict):
-        return keyword in value or any(_holds(item, keyword) for item in value.values())
-    return isinstance(value, list) and any(_holds(item, keyword) for item in value)
+        return not keywords.isdisjoint(value) or any(_holds(item, keywords) for item in value.values())
+    return isinstance(value, list) and any(_holds(item, keywords) for item in value)

@@ -3,13 +3,13 @@
 A detector may need the key beside a value to know it, and the twin has another form.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from openmcp.inspection.hits import Hit
 from openmcp.inspection.twins import Side, side_of
-from openmcp.mcp.content import Text
+from openmcp.language.detector import Span
+from openmcp.mcp.content import Path, Text
 
 _LEAST: Final = 4
 """Bytes of a value that is looked for: shorter ones stand everywhere."""
@@ -19,30 +19,29 @@ _MOST: Final = 1_000
 
 
 def spread(hits: Sequence[Hit], texts: Iterable[Text]) -> list[Hit]:
-    """Return more hits: those values in one twin that no detector saw there, and did see in the other."""
-    values: dict[tuple[Side, int], dict[bytes, Hit]] = defaultdict(dict)
+    """Return more hits: the values seen in one twin, wherever they stand in the other and nothing saw them."""
+    wanted: dict[Side, dict[tuple[int, bytes], Hit]] = {Side.STRUCTURED: {}, Side.TEXT: {}}
+    seen: set[tuple[int, Path, Span]] = set()
     for hit in hits:
         side = side_of(hit.text.path)
-        if side is not None and hit.span is not None and hit.changes and not hit.text.is_key:
-            values[side, id(hit.rule)][hit.text.value.encode("utf-8", "replace")[slice(*hit.span)]] = hit
-    if not values:
+        if side is None or hit.span is None or not hit.changes or hit.text.is_key:
+            continue
+        seen.add((id(hit.rule), hit.text.path, hit.span))
+        value = hit.text.value.encode("utf-8", "replace")[slice(*hit.span)]
+        if len(value) >= _LEAST and len(wanted[side.other]) < _MOST:
+            wanted[side.other][id(hit.rule), value] = hit
+    if not any(wanted.values()):
         return []
-    missing: dict[Side, dict[bytes, Hit]] = {Side.STRUCTURED: {}, Side.TEXT: {}}
-    for (side, rule), seen in values.items():
-        known = values.get((side.other, rule), {})
-        missing[side.other] |= {value: hit for value, hit in seen.items() if value not in known}
-    return list(_found(missing, texts)) if any(missing.values()) else []
+    return [hit for hit in _found(wanted, texts) if hit.span and (id(hit.rule), hit.text.path, hit.span) not in seen]
 
 
-def _found(missing: dict[Side, dict[bytes, Hit]], texts: Iterable[Text]) -> Iterator[Hit]:
+def _found(wanted: dict[Side, dict[tuple[int, bytes], Hit]], texts: Iterable[Text]) -> Iterator[Hit]:
     for text in texts:
         side = side_of(text.path)
-        if side is None or text.is_key or not missing[side]:
+        if side is None or text.is_key or not wanted[side]:
             continue
         raw = text.value.encode("utf-8", "replace")
-        for value, hit in list(missing[side].items())[:_MOST]:
-            if len(value) < _LEAST:
-                continue
+        for (_, value), hit in wanted[side].items():
             at = raw.find(value)
             while at >= 0:
                 yield Hit(hit.rule, text, hit.detector, (at, at + len(value)))

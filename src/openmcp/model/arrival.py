@@ -51,7 +51,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """What may be sent only one time: a reply, a round of a multi-round call; claimed right before forwarding."""
 
     param_headers: dict[str, str] = {}
-    """`Mcp-Param-*` of the modern era as they came, by lower-case name; what tools declare is made anew of arguments."""
+    """`Mcp-Param-*` as they came, by lower-case name; those that a tool declares are made anew of the arguments."""
 
     holder: str = ""
     """Whom limits count: the principal, or the peer address of an anonymous agent."""

@@ -25,6 +25,9 @@ class Definition:
     param_headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Tools of 2026-07-28: header name as declared (`Mcp-Param-Region`) → path of the argument."""
 
+    output_schema: bytes = b""
+    """What a tool declares of its structured results, as JSON; empty = nothing."""
+
     declared: Mapping[str, Json] = field(default_factory=dict[str, Json])
     """The server's own `annotations` of a tool, where they are few words: hints that nobody vouches for."""
 

@@ -37,11 +37,12 @@ def described(listing: Listing, entry: Json) -> tuple[Definition, bytes] | None:
     if not isinstance(entry, dict) or not isinstance(name, str):
         return None
     text = canonical(_stable(entry, listing.kind))
-    schema = entry.get("inputSchema")
+    schema, output = entry.get("inputSchema"), entry.get("outputSchema")
     definition = Definition(
         subject=Subject(listing.kind, name),
         digest=hashlib.sha256(text).hexdigest(),
         param_headers=headers.param_map(schema) if isinstance(schema, dict) else {},
+        output_schema=canonical(output) if isinstance(output, dict) else b"",
         declared=_declared(entry) if listing.kind is SubjectKind.TOOL else {},
     )
     return definition, text

@@ -26,7 +26,7 @@ def upstream_headers(request: Request, arrival: Arrival, definition: Definition 
         return (*passed, *_legacy(arrival))
     declared: Mapping[str, tuple[str, ...]] = definition.param_headers if definition is not None else {}
     made = headers.routing_headers(
-        arrival.message, arrival.revision, param_map=declared, unknown_params=headers.param_headers(found)
+        arrival.message, arrival.revision, param_map=declared, unknown_params=arrival.param_headers
     )
     return (*passed, *made)
 

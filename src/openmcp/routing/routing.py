@@ -123,6 +123,7 @@ class Routing:
             bound_to=opened.bound_to,
             round=opened.round,
             once=opened.once,
+            param_headers=headers.param_headers(request.headers) if revision.is_modern else {},
             holder=_holder(request, agent),
         )
 

@@ -88,5 +88,5 @@ class Views:
 
 def _weight(definition: Definition) -> int:
     declared = sum(len(name) + sum(map(len, path)) for name, path in definition.param_headers.items())
-    hints = DECLARED_BYTES if definition.declared else 0
+    hints = (DECLARED_BYTES if definition.declared else 0) + len(definition.output_schema)
     return _ENTRY_BYTES + len(definition.subject.name) + declared + hints

@@ -66,6 +66,13 @@ POLICY_DECISIONS: Final = Metric(
     "Decisions by the rule that made them; empty names = the default decided. `mode`: `enforce`, or `shadow` for what "
     "a rule on trial would have done.",
 )
+FINDINGS: Final = Metric(
+    "openmcp_findings_total",
+    "counter",
+    ("detector", "direction", "action"),
+    "What content rules found, at most 256 places per message. `direction`: `request` or `response`; `action`: "
+    "`block`, `redact`, `mask` or `log`, and with `would-` before it for rules on trial.",
+)
 AUTHENTICATIONS: Final = Metric(
     "openmcp_authentication_total",
     "counter",
@@ -139,6 +146,7 @@ CATALOGUE: Final = (
     MESSAGE_BYTES,
     UPSTREAM_DURATION,
     POLICY_DECISIONS,
+    FINDINGS,
     AUTHENTICATIONS,
     EDGE_REFUSALS,
     INFLIGHT,

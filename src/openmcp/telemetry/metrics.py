@@ -103,6 +103,10 @@ class Metrics:
         """Policy has decided; empty names where the default did."""
         self._decisions.add((policy, rule, effect, mode))
 
+    def found(self, detector: str, direction: str, action: str) -> None:
+        """A content rule has found something."""
+        self._counters[catalogue.FINDINGS.name].add((detector, direction, action))
+
     def authenticated(self, source: str, result: str) -> None:
         """A source has said who an agent is, or not."""
         self._authentications.add((source, result))

@@ -106,6 +106,7 @@ def test_every_metric_is_fed_by_a_method() -> None:
     metrics.answered("github", "http://a", upstream_s=0.01)
     metrics.message_out("github", 10)
     metrics.decided("p", "r", effect="allow")
+    metrics.found("us-ssn", "response", "redact")
     metrics.authenticated("corp", "ok")
     metrics.turned_away("public", "malformed")
     metrics.handshake_failed("public", "certificate")
