@@ -229,6 +229,19 @@ def _session(
         return connection.session
 
 
+async def test_a_turn_that_changes_nothing_leaves_even_tickets_valid() -> None:
+    async with edge(Recording(), tls=serving()) as worker:
+        context = CA.client_context()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        (address, *_) = worker.addresses.values()
+        session = await asyncio.to_thread(_session, address, context, None)
+        assert await worker.turn([listening(tls=serving())])
+        assert session is not None
+        again = await asyncio.to_thread(_session, address, context, session)
+        assert again is not None
+        assert again.id == session.id
+
+
 async def test_many_turns_lose_no_connection() -> None:
     handler = Recording()
     async with edge(handler, QUICK, tls=serving()) as worker:

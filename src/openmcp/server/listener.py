@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from openmcp.model.http import Peer
-from openmcp.model.tls import ServingTls
+from openmcp.model.tls import ClientAuth, ServingTls
 from openmcp.server import tls
 from openmcp.server.connection import Connection
 from openmcp.server.hosts import HostGuard
@@ -82,6 +82,7 @@ class Listener:
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._turning = asyncio.Lock()
+        self._made_of: tuple[ServingTls | None, bytes] = (None, b"")
         self._address = (config.host, config.port)
 
     @property
@@ -110,7 +111,8 @@ class Listener:
                 port = self._address[1]
             self._sockets.append(listening)
         self._public_url = self._public_url or self._bound_url()
-        self._servers = await self._serve(self._context(self._tls))
+        self._made_of = (self._tls, self._cas(self._tls))
+        self._servers = await self._serve(self._context(*self._made_of))
 
     def _bound_url(self) -> str:
         """Return what the listener is called where nobody has said it: its address, unless that is any address."""
@@ -128,13 +130,17 @@ class Listener:
         if serving is None or self._tls is None:
             return serving is self._tls
         async with self._turning:
+            made_of = (serving, self._cas(serving))
+            if made_of == self._made_of:
+                return True
             try:
                 # A second server on the same socket, before the first one stops: no connection finds nobody.
-                servers = await self._serve(self._context(serving))
+                servers = await self._serve(self._context(*made_of))
             except (OSError, ValueError):
                 _log.exception("tls-not-turned", extra={"listener": self.name})
                 return False
-            former, self._servers, self._tls = self._servers, servers, serving
+            former, self._servers = self._servers, servers
+            self._tls, self._made_of = serving, made_of
             for server in former:
                 server.close()
         return True
@@ -167,13 +173,17 @@ class Listener:
             for listening in self._sockets
         ]
 
-    def _context(self, serving: ServingTls | None) -> ssl.SSLContext | None:
+    def _cas(self, serving: ServingTls | None) -> bytes:
+        is_asking = serving is not None and serving.client_auth is not ClientAuth.NONE
+        return self._client_cas() if is_asking else b""
+
+    def _context(self, serving: ServingTls | None, client_cas: bytes) -> ssl.SSLContext | None:
         if serving is None:
             return None
         return tls.serving_context(
             serving,
             protocols=[tls.H1],
-            client_cas=self._client_cas(),
+            client_cas=client_cas,
             on_failure=lambda reason: self._on_handshake_failure(self.name, reason),
         )
 

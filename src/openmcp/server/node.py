@@ -126,6 +126,7 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
             drain_timeout_s=settings.limits.drain_timeout_s,
             on_hangup=writer.reopen,
             on_refusal=_witness(runtime.recorder, metrics),
+            client_cas=runtime.anchors.pem,
             on_handshake_failure=metrics.handshake_failed,
         )
         node = Node(runtime, worker, writer, store=store, metrics=metrics)
@@ -140,6 +141,8 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
         runtime.start()
         following = asyncio.create_task(node.follow(source), name="configuration")
         parts.callback(following.cancel)
+        trusting = asyncio.create_task(node.trust(), name="client CAs")
+        parts.callback(trusting.cancel)
         watching = asyncio.create_task(node.watch(), name="store")
         parts.callback(watching.cancel)
         yield node
@@ -209,6 +212,17 @@ class Node:
                 self._metrics.config_loaded(_SOURCE, is_ok=False)
                 log.exception("configuration-not-followed")
             await asyncio.sleep(_FOLLOW_AGAIN_S)
+
+    async def trust(self) -> None:
+        """Have listeners believe the client CAs that the identity sources name at each time. Never ends by itself."""
+        changed = asyncio.Event()
+        self.runtime.anchors.on_change(changed.set)
+        while True:
+            # Asked at first, too: what has changed between the start of the listeners and now would be missed.
+            if not await self.worker.trust_again():
+                self._fault = "the client CAs could not be put in force: the former ones still count (see the log)"
+            await changed.wait()
+            changed.clear()
 
     async def watch(self) -> None:
         """Know whether the store answers, for whoever asks whether this node is ready."""
