@@ -18,7 +18,6 @@ KINDS: dict[str, str] = {
 
 FIELDS: dict[str, str] = {
     "* metadata.namespace": _KUBERNETES,
-    "GatewayConfig spec.listeners[].http2": "this version speaks HTTP/1.1",
     "GatewayConfig spec.console": "the console comes later",
     "GatewayConfig spec.config.namespaces": _KUBERNETES,
     "GatewayConfig spec.audit.redact": _CONTENT,

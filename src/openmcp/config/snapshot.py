@@ -35,6 +35,7 @@ class Listener:
     """Lower case, beside the listener's own."""
 
     trusted_peers: tuple[Network, ...] = ()
+    speaks_http2: bool = True
     tls: ServingTls | None = None
     """`None` = plaintext."""
 

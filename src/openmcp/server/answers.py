@@ -10,12 +10,12 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
-_BODILESS = frozenset((204, 304))
+BODILESS = frozenset((204, 304))
 
 
 def has_body(method: str, status: int) -> bool:
     """Whether bytes follow the head (RFC 9110 §6.4.1)."""
-    return method != "HEAD" and status not in _BODILESS
+    return method != "HEAD" and status not in BODILESS
 
 
 def whole(
@@ -24,7 +24,7 @@ def whole(
     """Return a whole answer."""
     if not has_body(method, status):
         # To HEAD the length is that of the answer GET would get; 204 and 304 have none.
-        length = b"" if status in _BODILESS else b"Content-Length: %d\r\n" % len(body)
+        length = b"" if status in BODILESS else b"Content-Length: %d\r\n" % len(body)
         body = b""
     else:
         length = b"Content-Length: %d\r\n" % len(body)

@@ -118,6 +118,16 @@ class Connection(asyncio.Protocol):
         self._traffic.wheel.arm(self, self._traffic.linger_ticks)
         return False
 
+    def withdraw(self) -> bool:
+        """Leave the connection to another protocol, as if it had never been; returns whether that is possible."""
+        if self._life is not _OPEN:
+            return False
+        self._life = _CLOSED
+        self.deadline = NEVER
+        self._codec.close()
+        self._traffic.leave(self)
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything that was kept for this client."""
         self._life = _CLOSED

@@ -24,6 +24,9 @@ class ListenerLimits:
     connections: int = 20_000
     """Idle connections cost little, but each is a file descriptor: beyond this, new ones are turned away."""
 
+    streams_per_connection: int = 128
+    """Requests under way on one HTTP/2 connection; clients open another one for more."""
+
     pipelined_bytes: int = 64 * KIB
     """What a connection may send ahead while its exchange runs; then it is not read until that has ended."""
 

@@ -17,6 +17,7 @@ from openmcp.model.http import Peer
 from openmcp.model.tls import ClientAuth, ServingTls
 from openmcp.server import tls
 from openmcp.server.connection import Connection
+from openmcp.server.doorway import Doorway
 from openmcp.server.hosts import HostGuard
 from openmcp.server.http1 import Source
 from openmcp.server.traffic import Traffic
@@ -50,6 +51,7 @@ class ListenerConfig:
     trusted_peers: Sequence[str] = ()
     """Networks in CIDR form whose identity headers are believed."""
 
+    speaks_http2: bool = True
     tls: ServingTls | None = None
     """`None` = plaintext."""
 
@@ -160,9 +162,10 @@ class Listener:
 
     async def _serve(self, context: ssl.SSLContext | None) -> list[asyncio.Server]:
         loop, limits = asyncio.get_running_loop(), self._traffic.limits
+        accept = Doorway if self._config.speaks_http2 else Connection
         return [
             await loop.create_server(
-                lambda: Connection(self._traffic, self.identify, loop),
+                lambda: accept(self._traffic, self.identify, loop),
                 sock=listening.dup(),
                 backlog=_BACKLOG,
                 ssl=context,
@@ -182,7 +185,7 @@ class Listener:
             return None
         return tls.serving_context(
             serving,
-            protocols=[tls.H1],
+            protocols=[tls.H2, tls.H1] if self._config.speaks_http2 else [tls.H1],
             client_cas=client_cas,
             on_failure=lambda reason: self._on_handshake_failure(self.name, reason),
         )

@@ -356,6 +356,7 @@ def _listener(listener: Listener) -> ListenerConfig:
         allowed_hosts=sorted(listener.allowed_hosts),
         allowed_origins=sorted(listener.allowed_origins),
         trusted_peers=[str(network) for network in listener.trusted_peers],
+        speaks_http2=listener.speaks_http2,
         tls=listener.tls,
     )
 

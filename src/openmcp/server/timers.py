@@ -37,7 +37,7 @@ class Wheel:
         self.tick = 0
         self._tick_s = tick_s
         self._on_tick = on_tick
-        self._slots: dict[int, list[Timed]] = {}
+        self._slots: dict[int, dict[Timed, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def ticks(self, seconds: float) -> int:
@@ -49,6 +49,13 @@ class Wheel:
         timed.deadline = deadline = self.tick + ticks
         if deadline < timed.visit:
             self._place(timed, deadline)
+
+    def forget(self, timed: Timed) -> None:
+        """Keep nothing of what will never be due: short-lived things would wait here for their tick."""
+        timed.deadline = NEVER
+        if timed.visit != NEVER:
+            self._slots[timed.visit].pop(timed, None)
+            timed.visit = NEVER
 
     def start(self) -> None:
         """Let time pass."""
@@ -84,7 +91,7 @@ class Wheel:
 
     def _place(self, timed: Timed, tick: int) -> None:
         timed.visit = tick
-        self._slots.setdefault(tick, []).append(timed)
+        self._slots.setdefault(tick, {})[timed] = None
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         # Scheduled first: nothing that happens in a tick may stop the clock.

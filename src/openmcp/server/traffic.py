@@ -47,8 +47,11 @@ class Traffic:
         """Set while there is neither a connection nor an exchange."""
 
         self.is_empty.set()
+        self.now = b""
+        """The time as HTTP writes it, made once a tick."""
+
         self.date = b""
-        """The `Date` field, made once a tick."""
+        """The same as a line of HTTP/1.1: `Date: …`."""
 
         self.wheel = Wheel(limits.tick_s, self._set_date)
         self.headers_ticks = self.wheel.ticks(limits.headers_timeout_s)
@@ -95,4 +98,5 @@ class Traffic:
             self.is_empty.set()
 
     def _set_date(self) -> None:
-        self.date = f"Date: {formatdate(usegmt=True)}\r\n".encode()
+        self.now = formatdate(usegmt=True).encode()
+        self.date = b"Date: %b\r\n" % self.now

@@ -71,6 +71,7 @@ def _listener(listener: Listener, tls: ServingTls | None) -> snapshot.Listener:
         allowed_hosts=allowed_hosts or frozenset(_default_hosts(address, public_url)),
         allowed_origins=frozenset(values.origin(origin) for origin in listener.allowed_origins),
         trusted_peers=tuple(values.network(peer) for peer in listener.trusted_peers),
+        speaks_http2=listener.http2,
         tls=tls,
     )
 

@@ -65,6 +65,10 @@ class Listener(Fields):
     trusted_peers: Items[NetworkText] = ()
     """Networks whose identity headers are believed. Default: nobody's."""
 
+    http2: bool = True
+    """Whether HTTP/2 is spoken beside HTTP/1.1: with TLS where the client offers it (ALPN `h2`), without TLS with
+    clients that begin with it (prior knowledge)."""
+
     tls: ListenerTls | None = None
     """Certificate and key. Absent: plaintext."""
 
