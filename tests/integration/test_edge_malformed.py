@@ -48,7 +48,6 @@ ROWS = [
     Row("http 0.9 with fields", b"GET /x HTTP/0.9\r\nHost: localhost\r\n\r\n", 400, "malformed"),
     Row("http 0.9, bare LF, fields and body", b"POST /x HTTP/0.9\nContent-Length: 2\n\n{}", 400, "malformed"),
     Row("http 2.0", head("GET /x HTTP/2.0", HOST), 400, "malformed"),
-    Row("http 2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "malformed"),
     Row("http 1.2", head("GET /x HTTP/1.2", HOST), 400, "malformed"),
     Row("http 1.10", head("GET /x HTTP/1.10", HOST), 400, "malformed"),
     Row("lower-case protocol", head("GET /x http/1.1", HOST), 400, "malformed"),
