@@ -34,6 +34,7 @@ from openmcp.model.origin import Origin
 from openmcp.model.pin import PinEvent
 from openmcp.model.server import Replica, Server
 from openmcp.model.session import Session
+from openmcp.policy.asking import Surroundings
 from openmcp.policy.compile import compile_policies
 from openmcp.policy.engine import PolicyEngine
 from openmcp.policy.policy import Policy
@@ -78,6 +79,7 @@ class Runtime:
         tracer: Tracer | None = None,
         signer: Signer | None = None,
     ) -> None:
+        self._clock = clock
         self.health = HealthBook(clock)
         self._signer = signer or Signer((os.urandom(SEED_BYTES),))
         introductions = Introductions(self._signer, _issuer(snapshot.gateway), clock)
@@ -152,6 +154,7 @@ class Runtime:
         await self.upstream.close()
 
     def _compose(self, snapshot: Snapshot) -> Gateway:
+        engine = PolicyEngine(compile_policies(snapshot.policies), revision=snapshot.revision)
         routing = Routing(
             router=Router(snapshot.servers),
             sessions=self.sessions,
@@ -162,6 +165,7 @@ class Runtime:
             guard=self._guard,
             prober=self.prober,
             streams=self._streams,
+            counts_calls="session.calls" in engine.reads,
         )
         identity = identity_chain(snapshot.sources, snapshot.agents, lasting=self._lasting)
         self._published = Published(routing.router.at, identity.challenges, self._signer)
@@ -171,7 +175,6 @@ class Runtime:
             agent = identity.current(permitted.agent, server) if server and permitted.agent else None
             return (agent, server) if server and agent else None
 
-        engine = PolicyEngine(compile_policies(snapshot.policies), revision=snapshot.revision)
         limits = snapshot.gateway.limits
         self._streams.configure(streams=limits.streams_per_principal, exchanges=limits.concurrent_exchanges)
         return Gateway(
@@ -179,7 +182,7 @@ class Runtime:
             recorder=self.recorder,
             routing=routing,
             identity=identity,
-            policy=Policy(engine, current),
+            policy=Policy(engine, current, self._surroundings(snapshot)),
             inspector=Inspector(schemas=self._output_schema, count=self._metrics.found),
             approvals=self._approvals,
             upstream=self.upstream,
@@ -200,6 +203,14 @@ class Runtime:
         """A server offers what nobody has accepted, or somebody has accepted it: for all who watch."""
         self._metrics.definition_changed(event.server, event.change.value)
         self.recorder.definition_changed(event)
+
+    def _surroundings(self, snapshot: Snapshot) -> Surroundings:
+        return Surroundings(
+            clock=self._clock,
+            headers=snapshot.gateway.policy_headers,
+            session_name=self.recorder.session_name,
+            tool=self._guard.tool,
+        )
 
     async def _ask(
         self, server: Server, replica: Replica, *, message: Message | None, revision: Revision, session: Session | None

@@ -121,7 +121,8 @@ def only(agent: str, *rules: RuleSpec) -> PolicySpec:
 
 
 def _rule(id: str, effect: Effect, match: dict[str, Sequence[str]]) -> RuleSpec:
-    return RuleSpec(id, effect, MatchSpec(**{kind: tuple(globs) for kind, globs in match.items()}))
+    given: dict[str, Any] = {kind: tuple(globs) for kind, globs in match.items()}
+    return RuleSpec(id, effect, MatchSpec(**given))
 
 
 class Site:

@@ -63,6 +63,10 @@ class Recorder:
     def __repr__(self) -> str:
         return f"Recorder({self._node!r}, {self._writer.name!r})"
 
+    def session_name(self, session_id: str) -> str:
+        """Return the keyed digest by which records name a session."""
+        return self._office.desk.flows.digest(session_id)
+
     def open(self, request: Request) -> Record:
         """Return the record of a new exchange, which asks for `room` before anything else."""
         self._tell_later()

@@ -6,7 +6,7 @@ resource that is there but faulty are no second fault.
 
 from collections.abc import Iterator, Sequence
 
-from openmcp.config import check_identity, values
+from openmcp.config import check_identity, check_policies, values
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
 from openmcp.config.resources import Document, MCPServerDocument
@@ -33,6 +33,8 @@ def faults(inventory: Inventory) -> list[Fault]:
         check_identity.faults,
         _agents,
         _policies,
+        check_policies.rules,
+        check_policies.headers,
     )
     return [fault for check in checks for fault in check(inventory)]
 
@@ -168,11 +170,6 @@ def _policies(inventory: Inventory) -> Iterator[Fault]:
         for index, name in enumerate((spec.agents.sources if spec.agents else None) or ()):
             source_loc = ("spec", "agents", "sources", index)
             yield from _unknown(inventory, placed, "IdentitySource", name=name, loc=source_loc)
-        seen: set[str] = set()
-        for index, rule in enumerate(spec.rules):
-            if rule.id in seen:
-                yield placed.fault(f"there are two rules `{rule.id}` in this policy", "spec", "rules", index, "id")
-            seen.add(rule.id)
 
 
 def _unknown(

@@ -6,14 +6,13 @@ A line leaves when the thing is built.
 
 _KUBERNETES = "it comes with the Kubernetes source"
 _CONTENT = "content inspection comes later; use `allow` and `deny` rules"
-_APPROVAL = "human approval comes later; `deny` what needs it for now"
-_EXPRESSIONS = "conditions in CEL come later; match by `tools`, `prompts`, `resources` and `methods`"
+APPROVAL = "human approval comes later; `deny` what needs it for now"
 
 KINDS: dict[str, str] = {
     "Detector": _CONTENT,
-    "ApproverGroup": _APPROVAL,
-    "ApprovalFlow": _APPROVAL,
-    "ReviewChannel": _APPROVAL,
+    "ApproverGroup": APPROVAL,
+    "ApprovalFlow": APPROVAL,
+    "ReviewChannel": APPROVAL,
 }
 
 FIELDS: dict[str, str] = {
@@ -23,25 +22,19 @@ FIELDS: dict[str, str] = {
     "GatewayConfig spec.audit.redact": _CONTENT,
     "GatewayConfig spec.audit.sinks[].otlp": "write to `file` or `stdout` and let a collector read it",
     "GatewayConfig spec.audit.sinks[].http": "write to `file` or `stdout` and let a collector read it",
-    "GatewayConfig spec.policy.headers": _EXPRESSIONS,
     "GatewayConfig * secretRef": _KUBERNETES,
     "MCPServer spec.upstream.dns": "name the replicas in `replicas`",
     "MCPServer spec.upstream.service": _KUBERNETES,
     "MCPServer spec.upstream.http2": "this version speaks HTTP/1.1",
     "MCPServer spec.upstream.credentials[].value.secretRef": _KUBERNETES,
-    "Policy spec.rules[].when": _EXPRESSIONS,
-    "Policy spec.rules[].unless": _EXPRESSIONS,
     "Policy spec.rules[].content": _CONTENT,
     "Policy spec.rules[].phase": "rules apply to calls only; leave it out",
-    "Policy spec.rules[].approval": _APPROVAL,
-    "Policy spec.rules[].match.arguments": "rules on arguments come later; match by name",
 }
 
 VALUES: dict[tuple[str, str], str] = {
     ("GatewayConfig spec.config.source", "kubernetes"): _KUBERNETES,
     ("GatewayConfig spec.audit.bodies", "redacted"): "redaction comes later; choose `metadata` or `full`",
     ("MCPServer spec.audit.bodies", "redacted"): "redaction comes later; choose `metadata` or `full`",
-    ("Policy spec.rules[].effect", "require-approval"): _APPROVAL,
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openmcp.config import check, lint, yaml_file
+from openmcp.config import check, check_policies, lint, yaml_file
 from openmcp.config.compile import compile_snapshot
 from openmcp.config.documents import Placed, validate
 from openmcp.config.inventory import Inventory
@@ -43,19 +43,21 @@ class Attempt:
     """Each with what it was just before it was read."""
 
 
-def load(paths: Sequence[Path], *, env: Mapping[str, str]) -> Loaded:
+def load(paths: Sequence[Path], *, env: Mapping[str, str], is_rehearsal: bool = False) -> Loaded:
     """Return the configuration in the files, and in those that their `GatewayConfig` names.
+
+    `is_rehearsal`: it is tried out and not served, so it may ask for what only the running gateway lacks.
 
     Raises: Misconfigured with every fault of all files.
     """
-    outcome = attempt(paths, env=env).outcome
+    outcome = attempt(paths, env=env, is_rehearsal=is_rehearsal).outcome
     if isinstance(outcome, Misconfigured):
         raise outcome
     return outcome
 
 
-def attempt(paths: Sequence[Path], *, env: Mapping[str, str]) -> Attempt:
-    """Return the configuration or its faults, with the files to watch in either case."""
+def attempt(paths: Sequence[Path], *, env: Mapping[str, str], is_rehearsal: bool = False) -> Attempt:
+    """Return the configuration or its faults, with the files to watch in either case; `is_rehearsal`: see `load`."""
     reading = _Reading()
     reading.read(paths)
     documents = validate(reading.files)
@@ -63,6 +65,8 @@ def attempt(paths: Sequence[Path], *, env: Mapping[str, str]) -> Attempt:
     secrets = Secrets(env)
     snapshot = compile_snapshot(inventory, secrets)
     faults = [*reading.faults, *documents.faults, *check.faults(inventory), *secrets.faults]
+    if not is_rehearsal:
+        faults += check_policies.not_yet(inventory)
     watched = {**reading.watched, **secrets.files}
     if faults:
         return Attempt(Misconfigured(reading.in_order(faults)), watched)

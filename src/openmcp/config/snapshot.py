@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import TypeAlias
 
 from openmcp.config.identities import AgentSpec, SourceSpec
 from openmcp.config.values import Address, Network
@@ -157,6 +158,8 @@ class GatewaySettings:
     """`None` = plaintext."""
     tracing: TracingSettings | None = None
     """`None` = off."""
+    policy_headers: tuple[str, ...] = ()
+    """Request headers that rules may read; lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +187,44 @@ class AgentSelectorSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class MatchSpec:
-    """What a rule speaks of: globs; `None` = not given, never empty."""
+class Regex:
+    """A regular expression (RE2) that some part of a name has to match."""
 
-    tools: tuple[str, ...] | None = None
-    prompts: tuple[str, ...] | None = None
-    resources: tuple[str, ...] | None = None
-    methods: tuple[str, ...] | None = None
+    text: str
+
+
+Pattern: TypeAlias = str | Regex
+"""A glob, or a regular expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentSpec:
+    """A test of arguments: the values at a path are among these, or match."""
+
+    path: str
+    values: tuple[str | int | float | bool, ...] | None = None
+    regex: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MatchSpec:
+    """What a rule speaks of; `None` = not given, never empty."""
+
+    tools: tuple[Pattern, ...] | None = None
+    prompts: tuple[Pattern, ...] | None = None
+    resources: tuple[Pattern, ...] | None = None
+    methods: tuple[Pattern, ...] | None = None
+    arguments: tuple[ArgumentSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalSpec:
+    """Whose yes a rule needs."""
+
+    flow: str
+    ttl_s: float
+    scope: str
+    max_uses: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +238,14 @@ class RuleSpec:
     description: str = ""
     is_shadow: bool = False
     """Whether the rule or its policy is in shadow mode."""
+
+    when: tuple[str, ...] = ()
+    """CEL; all must be true."""
+
+    unless: tuple[str, ...] = ()
+    """CEL; none may be true."""
+
+    approval: ApprovalSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

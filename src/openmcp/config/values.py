@@ -6,12 +6,15 @@ operator, and one annotated type for the models, which keeps the text.
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
+
+from openmcp.language import paths, patterns
+from openmcp.language.globs import MAX_WILDCARDS
 
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
@@ -23,9 +26,6 @@ _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
-
-MAX_WILDCARDS = 8
-"""More gaps in one glob are refused: the cost of matching grows with each."""
 
 _GLOB_CHARS = 1024
 
@@ -229,14 +229,15 @@ def _kept(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(keep)
 
 
-def _no_regex(value: object) -> object:
-    if _is_regex(value):
-        raise ValueError("`regex` is not available in this version: write globs (`*` stops at `/`, `**` does not)")
-    return value
-
-
-def _is_regex(value: object) -> bool:
-    return isinstance(value, Mapping) and "regex" in value
+def regex(text: str) -> str:
+    """Return the regular expression as it is. Raises: ValueError with RE2's words if RE2 refuses it."""
+    if not text or len(text) > _GLOB_CHARS:
+        raise ValueError(f"a regular expression has 1 to {_GLOB_CHARS} characters")
+    try:
+        patterns.search(text)
+    except ValueError as error:
+        raise ValueError(f"RE2 refuses `{text[:80]}`: {error}") from None
+    return text
 
 
 DURATION_PATTERN = f"^{_DURATION.pattern}$"
@@ -252,4 +253,6 @@ PublicPath = Annotated[str, _kept(public_path)]
 HostName = Annotated[str, _kept(host_name)]
 StateUrl = Annotated[str, _kept(state_url)]
 Origin = Annotated[str, _kept(origin)]
-Glob = Annotated[str, _kept(glob), BeforeValidator(_no_regex)]
+Glob = Annotated[str, _kept(glob)]
+RegexText = Annotated[str, _kept(regex)]
+PathText = Annotated[str, _kept(paths.compile_path)]

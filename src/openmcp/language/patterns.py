@@ -12,6 +12,7 @@ import re2
 
 class _Pattern(Protocol):
     def fullmatch(self, text: str) -> object | None: ...
+    def search(self, text: str) -> object | None: ...
 
 
 # The binding has no types; what is used of it is declared here.
@@ -32,3 +33,15 @@ def full_match(pattern: str) -> Callable[[str], bool]:
     except _RefusedPattern as error:
         raise ValueError(str(error)) from None
     return lambda text: compiled.fullmatch(text) is not None
+
+
+def search(pattern: str) -> Callable[[str], bool]:
+    """Return a test for "some part of the text matches"; `^` and `$` are the ends of the whole text.
+
+    Raises: ValueError with RE2's own words if it refuses the pattern.
+    """
+    try:
+        compiled = _compile(pattern)
+    except _RefusedPattern as error:
+        raise ValueError(str(error)) from None
+    return lambda text: compiled.search(text) is not None

@@ -186,6 +186,7 @@ _NAMED: Final = {
     RESOURCES_UNSUBSCRIBE: (SubjectKind.RESOURCE, "uri"),
 }
 
+_WITH_ARGUMENTS: Final = frozenset({TOOLS_CALL, PROMPTS_GET})
 _REFERENCED: Final = {"ref/prompt": (SubjectKind.PROMPT, "name"), "ref/resource": (SubjectKind.RESOURCE, "uri")}
 
 
@@ -197,12 +198,14 @@ def lookup(name: str) -> Method | None:
 def subjects(message: Message) -> tuple[Subject, ...]:
     """Return everything that a message accesses; empty where the method names nothing.
 
-    Raises: InvalidParams, where the member that names it is missing or no string, or where a URI could be read in
-    two ways: rules would see one of them, and the server the other.
+    Raises: InvalidParams, where the member that names it is missing or no string, where arguments are no object, or
+    where a URI could be read in two ways: rules would see one of them, and the server the other.
     """
     method = message.method
     named = _NAMED.get(method)
     if named is not None:
+        if method in _WITH_ARGUMENTS:
+            _require_arguments(message.params)
         return (_subject(message.params, named),)
     if method == COMPLETION_COMPLETE:
         ref = message.params.get("ref")
@@ -233,6 +236,12 @@ def listing(method: str) -> Listing | None:
 def listings_by_shape(result: JsonObject) -> tuple[Listing, ...]:
     """Return how a result is read that looks like a list; one that looks like several is all of them."""
     return tuple(shape for shape in _LISTINGS.values() if isinstance(result.get(shape.key), list))
+
+
+def _require_arguments(params: JsonObject) -> None:
+    """What is neither absent nor an object has no names that a rule could speak of."""
+    if not isinstance(params.get("arguments"), dict | None):
+        raise InvalidParams(detail="arguments is not an object")
 
 
 def _subject(holder: JsonObject, named: tuple[SubjectKind, str], fault: Callable[[str], str] = uris.fault) -> Subject:

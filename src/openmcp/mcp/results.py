@@ -3,7 +3,7 @@
 Pure functions over messages; called by the gateway for everything that goes to an agent.
 """
 
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from openmcp.mcp import methods, revisions, strict
 from openmcp.mcp.message import Json, JsonObject, Message
@@ -23,20 +23,28 @@ def asks_for_input(result: Json) -> TypeGuard[JsonObject]:
     return isinstance(result, dict) and result.get("resultType") == INPUT_REQUIRED
 
 
-def input_methods(reply: Message) -> tuple[str, ...]:
-    """Return the methods of the requests that a reply holds: in an `input_required` result, or in an error.
+class InputRequest(NamedTuple):
+    """What a reply asks of the agent."""
 
-    An entry without a method is named `""`, which no rule allows.
-    """
+    method: str
+    """`""` where the entry names none, which no rule allows."""
+
+    params: JsonObject
+
+
+def input_requests(reply: Message) -> tuple[InputRequest, ...]:
+    """Return the requests that a reply holds: in an `input_required` result, or in an error."""
     result = reply.result
     if reply.error is not None:
-        return (methods.ELICITATION_CREATE,) if _elicits(reply.error) else ()
+        data = reply.error.get("data")
+        params = data if isinstance(data, dict) else {}
+        return (InputRequest(methods.ELICITATION_CREATE, params),) if _elicits(reply.error) else ()
     if not asks_for_input(result):
         return ()
     asked = result.get("inputRequests")
     if not isinstance(asked, dict):
         return ()
-    return tuple(_method_of(entry) for entry in asked.values())
+    return tuple(map(_input_request, asked.values()))
 
 
 def private_list(message: Message, revision: Revision) -> Message:
@@ -78,8 +86,8 @@ def _elicits(error: JsonObject) -> bool:
     return isinstance(data, dict) and "elicitations" in map(strict.folded, data)
 
 
-def _method_of(entry: Json) -> str:
+def _input_request(entry: Json) -> InputRequest:
     if not isinstance(entry, dict) or strict.without_lookalikes(entry, _ENTRY) is not entry:
-        return ""
-    method = entry.get("method")
-    return method if isinstance(method, str) else ""
+        return InputRequest("", {})
+    method, params = entry.get("method"), entry.get("params")
+    return InputRequest(method if isinstance(method, str) else "", params if isinstance(params, dict) else {})

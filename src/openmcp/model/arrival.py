@@ -8,6 +8,7 @@ from openmcp.mcp import methods
 from openmcp.mcp.message import Message
 from openmcp.mcp.methods import Subject
 from openmcp.mcp.revisions import Revision
+from openmcp.model.http import Request
 from openmcp.model.origin import Origin
 from openmcp.model.session import Session
 
@@ -55,6 +56,12 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
     holder: str = ""
     """Whom limits count: the principal, or the peer address of an anonymous agent."""
+
+    request: Request | None = None
+    """The HTTP request; `None` for what the gateway itself asks."""
+
+    calls: int = 0
+    """Calls that came in this session before; counted only where a rule reads `session.calls`."""
 
     @property
     def subject(self) -> Subject | None:

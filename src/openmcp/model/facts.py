@@ -162,15 +162,3 @@ class DecisionInput(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     session: SessionFacts = SessionFacts()
     now: float = 0.0
     """Unix seconds."""
-
-
-class ResponseFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, rename="camel"):
-    """What conditions of `phase: response` may look at besides."""
-
-    asked: DecisionInput
-    """The call that the message belongs to."""
-
-    result: Value = None
-    is_error: bool = False
-    findings: Mapping[str, int] = {}
-    """Detector → findings of the rule at hand."""

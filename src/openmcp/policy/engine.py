@@ -1,17 +1,24 @@
 """The decision: every rule that attaches and matches is collected, and the strictest effect wins.
 
 deny > require-approval > allow > default. No priorities, no order, no first match.
-Asked by `policy` for every message in either direction.
+Asked by `policy` for every message in either direction. Pure: no clock, no I/O; what is
+kept between two questions is kept for speed only.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from openmcp.mcp import methods
 from openmcp.mcp.methods import Subject
 from openmcp.model.agent import Agent
-from openmcp.model.decision import Decision, Effect
+from openmcp.model.decision import Decision, Effect, Explanation
+from openmcp.model.facts import AgentFacts, DecisionInput, McpFacts, ServerFacts, ToolFacts
 from openmcp.model.server import Server
+from openmcp.policy import explaining, verdicts
+from openmcp.policy.conditions import ARGUMENTS, NOTHING
+from openmcp.policy.question import Question
 from openmcp.policy.rules import Rule
+from openmcp.policy.view import Case, View
 
 _VIEWS = 20_000
 _DECISIONS_PER_VIEW = 5_000
@@ -21,133 +28,158 @@ _DECISIONS = 50_000
 _LONGEST = 256
 """Characters of a name or method whose decision is kept; none that is in use is longer."""
 
-_OPEN_GROUPS = frozenset({methods.Group.PROTOCOL, methods.Group.LIST})
-"""Allowed to every agent to whom anything on the server could be allowed, unless a rule names them.
 
-Lists and subscriptions are among them because they are filtered entry by entry.
-"""
+class Asked(Protocol):
+    """What more can be known of a message than its method and subject; asked only where rules look at it."""
+
+    def tool(self) -> ToolFacts:
+        """Return the definition of what is used."""
+        ...
+
+    def input(self, agent: AgentFacts, server: ServerFacts) -> DecisionInput:
+        """Return all that a decision may look at."""
+        ...
 
 
 class PolicyEngine:
     """Decides under the rules of one snapshot."""
 
     def __init__(self, rules: Sequence[Rule], *, revision: str) -> None:
-        self._rules = tuple(rules)
+        self.rules = tuple(rules)
         self.revision = revision
         """That of the snapshot; stands in each decision."""
 
-        self._views: dict[tuple[str, str], _View] = {}
+        self.reads = frozenset[str]().union(*(rule.conditions.reads for rule in self.rules))
+        """Groups of variables that any condition looks at, `session.calls` and `session.id` by themselves."""
+
+        self._views: dict[tuple[str, str], View] = {}
         self._kept = 0
 
-    def decide(self, agent: Agent, server: Server, *, method: str, subject: Subject | None = None) -> Decision:
-        """Return the decision on `method` about `subject`."""
+    def decide(
+        self,
+        agent: Agent,
+        server: Server,
+        *,
+        method: str,
+        subject: Subject | None = None,
+        asked: Asked | None = None,
+        knows_arguments: bool = True,
+    ) -> Decision:
+        """Return the decision on `method` about `subject`; without `asked`, as if nothing more were there to know.
+
+        Where the arguments are not known (any more), it is allowed if some arguments could be.
+        """
         view = self._view(agent, server)
-        decision = view.decided.get((method, subject))
-        if decision is None:
-            decision = self._decide(view, method, subject)
-            if len(method) <= _LONGEST and (subject is None or len(subject.name) <= _LONGEST):
-                self._keep(view, method, subject, decision=decision)
+        case = self._case(view, method, subject, asked)
+        if case.decision is not None:
+            return case.decision
+        question = _question(view, method, subject, asked)
+        unknown = _unknown(method, subject) if knows_arguments else ARGUMENTS
+        decision = verdicts.conclude(view, case, question, revision=self.revision, unknown=unknown)
+        if not case.open:
+            case.decision = decision
         return decision
 
+    def shows(self, agent: Agent, server: Server, *, method: str, subject: Subject, asked: Asked | None = None) -> bool:
+        """Whether some use of `subject` could be allowed or approved, whatever the arguments."""
+        view = self._view(agent, server)
+        case = self._case(view, method, subject, asked)
+        if case.shown is not None:
+            return case.shown
+        unknown = ARGUMENTS if _unknown(method, subject) or _has_arguments(subject) else NOTHING
+        shown = verdicts.could(view, case, _question(view, method, subject, asked), unknown=unknown)
+        if all(rule.conditions.reads.isdisjoint(_OF_MOMENTS_ALONE) for rule in case.open):
+            case.shown = shown
+        return shown
+
+    def decide_on(self, given: DecisionInput) -> Decision:
+        """Return the decision on a written or recorded input."""
+        agent, server = given.agent.agent(), given.server.server()
+        return self.decide(agent, server, method=given.mcp.method, subject=given.mcp.subject, asked=Given(given))
+
+    def explain(self, given: DecisionInput) -> Explanation:
+        """Return the decision on an input, with every rule and why it matched or not."""
+        return explaining.explain(self.rules, given, self.decide_on(given), unknown=_unknown_of(given))
+
     def access(self, agent: Agent, server: Server) -> Decision:
-        """Return the decision on using the server at all."""
-        effect = Effect.ALLOW if self.may_use(agent, server) else Effect.DENY
-        return Decision(effect, None, revision=self.revision)
+        """Return the decision on using the server at all; all rules about what comes back apply."""
+        view = self._view(agent, server)
+        effect = Effect.ALLOW if view.may_use else Effect.DENY
+        return Decision(effect, None, revision=self.revision, response_rules=view.content)
 
     def may_use(self, agent: Agent, server: Server) -> bool:
         """Whether anything on the server could be allowed to the agent."""
         return self._view(agent, server).may_use
 
-    def _keep(self, view: "_View", method: str, subject: Subject | None, *, decision: Decision) -> None:
-        if len(view.decided) >= _DECISIONS_PER_VIEW:
-            view.decided.clear()
+    def _case(self, view: View, method: str, subject: Subject | None, asked: Asked | None) -> Case:
+        key: object = (method, subject)
+        if view.reads_tool and asked is not None:
+            # The same name may stand for another definition tomorrow.
+            tool = asked.tool()
+            key = (method, subject, tool.digest, tool.pinned)
+        case = view.cases.get(key)
+        if case is None:
+            case = view.case(method, subject, _question(view, method, subject, asked))
+            if len(method) <= _LONGEST and (subject is None or len(subject.name) <= _LONGEST):
+                self._keep(view, key, case)
+        return case
+
+    def _keep(self, view: View, key: object, case: Case) -> None:
+        if len(view.cases) >= _DECISIONS_PER_VIEW:
+            view.cases.clear()
         if self._kept >= _DECISIONS:
             self._views.clear()
             self._kept = 0
-        view.decided[method, subject] = decision
+        view.cases[key] = case
         self._kept += 1
 
-    def _view(self, agent: Agent, server: Server) -> "_View":
+    def _view(self, agent: Agent, server: Server) -> View:
         key = (agent.principal.binding, server.name)
         view = self._views.get(key)
         # The same principal may come back with other attributes: a new token with other groups.
         if view is None or not ((view.agent is agent and view.server is server) or view.is_of(agent, server)):
             if len(self._views) >= _VIEWS:
                 self._views.clear()
-            view = _View(agent, server, tuple(rule for rule in self._rules if rule.attaches(agent, server)))
+            view = View(agent, server, self.rules)
             self._views[key] = view
         return view
 
-    def _decide(self, view: "_View", method: str, subject: Subject | None) -> Decision:
-        # Of a subscription, the whole is open and each part is asked for by itself.
-        is_open = _is_open(method) and subject is None
-        matched = [rule for rule in view.rules if _speaks_of(rule, method, subject=subject, is_open=is_open)]
-        enforced = [rule for rule in matched if not rule.is_shadow]
-        would = tuple((rule.ref, rule.effect) for rule in matched if rule.is_shadow)
-        if not enforced:
-            effect = _default(view, method, is_open=is_open)
-            return Decision(effect, None, revision=self.revision, would=would)
-        deciding = _strictest(enforced)
-        return Decision(
-            deciding.effect,
-            deciding.ref,
-            reason=deciding.reason,
-            revision=self.revision,
-            matched=tuple(rule.ref for rule in enforced),
-            would=would,
-        )
+
+class Given:
+    """An input that is there already."""
+
+    def __init__(self, given: DecisionInput) -> None:
+        self._given = given
+
+    def tool(self) -> ToolFacts:
+        """Return the definition of what is used."""
+        return self._given.tool
+
+    def input(self, agent: AgentFacts, server: ServerFacts) -> DecisionInput:
+        """Return it as it is."""
+        return self._given
 
 
-class _View:
-    """What one agent may do on one server: the rules that attach, and what they decided so far."""
+_: type[Asked] = Given
 
-    def __init__(self, agent: Agent, server: Server, rules: tuple[Rule, ...]) -> None:
-        self.agent = agent
-        self.server = server
-        self.rules = rules
-        self.decided: dict[tuple[str, Subject | None], Decision] = {}
-        self.may_use = _may_use(server, [rule for rule in rules if not rule.is_shadow])
-
-    def is_of(self, agent: Agent, server: Server) -> bool:
-        """Whether it was made for just these, as they were read from some configuration."""
-        return (self.agent is agent or self.agent == agent) and (self.server is server or self.server == server)
+_OF_MOMENTS_ALONE = frozenset({"request", "session", "now"})
 
 
-def _may_use(server: Server, rules: Sequence[Rule]) -> bool:
-    if any(rule.effect is Effect.DENY and rule.match.is_everything for rule in rules):
-        return False
-    return server.is_default_allow or any(rule.effect is not Effect.DENY for rule in rules)
+def _question(view: View, method: str, subject: Subject | None, asked: Asked | None) -> Question:
+    if asked is None:
+        return view.question(McpFacts.of(method, subject))
+    return Question(asked.input(*view.facts))
 
 
-def _default(view: _View, method: str, *, is_open: bool) -> Effect:
-    if is_open:
-        return Effect.ALLOW if view.may_use else Effect.DENY
-    return Effect.ALLOW if view.server.is_default_allow and not _must_be_named(method) else Effect.DENY
+def _has_arguments(subject: Subject) -> bool:
+    return subject.kind is not methods.SubjectKind.RESOURCE
 
 
-def _is_open(method: str) -> bool:
-    known = methods.lookup(method)
-    return known is not None and (known.group in _OPEN_GROUPS or method == methods.SUBSCRIPTIONS_LISTEN)
+def _unknown(method: str, subject: Subject | None) -> frozenset[str]:
+    """Return what is not known yet when something is asked for: while it is completed, the arguments."""
+    is_completing = method == methods.COMPLETION_COMPLETE and subject is not None and _has_arguments(subject)
+    return ARGUMENTS if is_completing else NOTHING
 
 
-def _speaks_of(rule: Rule, method: str, *, subject: Subject | None, is_open: bool) -> bool:
-    if is_open and not rule.match.names_methods_only:
-        return False
-    if rule.effect is not Effect.DENY and not rule.match.names_methods_only and _must_be_named(method):
-        return False
-    return rule.match.covers(method, subject)
-
-
-def _must_be_named(method: str) -> bool:
-    """Whether only a rule that names the method allows it.
-
-    A method that nobody knows is a hole in every rule about known ones; and tasks are not bound to the agent that
-    began them, so that whoever allows them has to mean it.
-    """
-    known = methods.lookup(method)
-    return known is None or known.group is methods.Group.TASK
-
-
-def _strictest(rules: Sequence[Rule]) -> Rule:
-    """Return the rule with the strictest effect; among equals one that gives a reason, for the agent's sake."""
-    return max(rules, key=lambda rule: (rule.effect, bool(rule.reason)))
+def _unknown_of(given: DecisionInput) -> frozenset[str]:
+    return _unknown(given.mcp.method, given.mcp.subject)

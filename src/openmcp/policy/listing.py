@@ -6,13 +6,13 @@ list keeps its cursor: a page may become empty.
 
 from collections.abc import Callable
 
-from openmcp.mcp.message import Json, Message
+from openmcp.mcp.message import Json, JsonObject, Message
 from openmcp.mcp.methods import PROMPTS_GET, RESOURCES_READ, TOOLS_CALL, Listing, Subject, SubjectKind
 
-Allows = Callable[[str, Subject], bool]
-"""`(method, subject)` → whether some use could be allowed or approved."""
+Allows = Callable[[str, Subject, JsonObject], bool]
+"""`(method, subject, definition)` → whether some use could be allowed or approved."""
 
-_USE = {SubjectKind.TOOL: TOOLS_CALL, SubjectKind.PROMPT: PROMPTS_GET, SubjectKind.RESOURCE: RESOURCES_READ}
+USE = {SubjectKind.TOOL: TOOLS_CALL, SubjectKind.PROMPT: PROMPTS_GET, SubjectKind.RESOURCE: RESOURCES_READ}
 
 
 def filter_list(message: Message, listing: Listing, allows: Allows) -> tuple[Message, int]:
@@ -32,5 +32,7 @@ def filter_list(message: Message, listing: Listing, allows: Allows) -> tuple[Mes
 
 
 def _is_shown(entry: Json, listing: Listing, allows: Allows) -> bool:
-    name = entry.get(listing.name_field) if isinstance(entry, dict) else None
-    return isinstance(name, str) and allows(_USE[listing.kind], Subject(listing.kind, name))
+    if not isinstance(entry, dict):
+        return False
+    name = entry.get(listing.name_field)
+    return isinstance(name, str) and allows(USE[listing.kind], Subject(listing.kind, name), entry)

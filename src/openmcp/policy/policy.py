@@ -13,31 +13,57 @@ from openmcp.mcp import message as messages
 from openmcp.mcp import methods, results
 from openmcp.mcp.message import Json, JsonObject, Message
 from openmcp.mcp.methods import Listing, Sender, Subject, SubjectKind
+from openmcp.mcp.results import InputRequest
 from openmcp.mcp.revisions import Era
 from openmcp.model.agent import Agent
 from openmcp.model.arrival import Arrival
+from openmcp.model.content import ContentRule
 from openmcp.model.decision import Decision, Effect, Permitted
 from openmcp.model.server import Server
+from openmcp.policy import asking
+from openmcp.policy.asking import Asking, Surroundings
 from openmcp.policy.engine import PolicyEngine
-from openmcp.policy.listing import filter_list
+from openmcp.policy.listing import USE, filter_list
 
 Current = Callable[[Permitted], tuple[Agent, Server] | None]
 """Finds the agent and the server of an exchange as they are now; `None` if one of them is gone."""
+
+_NOTHING_AROUND = Surroundings()
 
 
 class Policy:
     """Decides on what goes to a server, and on what comes back."""
 
-    def __init__(self, engine: PolicyEngine, current: Current | None = None) -> None:
+    def __init__(
+        self, engine: PolicyEngine, current: Current | None = None, around: Surroundings = _NOTHING_AROUND
+    ) -> None:
         """`current` finds in this snapshot who and what an exchange is about that began under an older one."""
         self.engine = engine
         self._current = current or _as_permitted
+        self._around = around
 
     def authorize(self, agent: Agent, server: Server, arrival: Arrival) -> Decision:
         """Return the decision on what an agent asks; GET and DELETE need only some access to the server."""
         if not arrival.method:
             return self.engine.access(agent, server)
-        return self.engine.decide(agent, server, method=arrival.method, subject=arrival.subject)
+        # A reply was asked for by a server, with arguments of its own: they are not in it.
+        return self.engine.decide(
+            agent,
+            server,
+            method=arrival.method,
+            subject=arrival.subject,
+            asked=asking.of_arrival(self._around, agent, server, arrival),
+            knows_arguments=arrival.message is None or not arrival.message.kind.is_reply,
+        )
+
+    def response_rules(self, permitted: Permitted) -> tuple[ContentRule, ...]:
+        """Return the rules about what comes back on an exchange: those of its decision, or newer ones."""
+        decision = permitted.decision
+        if decision is None:
+            return ()
+        if decision.revision != self.engine.revision:
+            decision = self._decided_again(permitted) or self.engine.access(*self._concerned(permitted))
+        return decision.response_rules
 
     def enforce(self, decision: Decision, agent: Agent, *, server: Server, arrival: Arrival) -> Arrival:
         """Return what the decision lets go on: subscriptions lose the resources that the agent may not read.
@@ -45,12 +71,12 @@ class Policy:
         Raises: the error that tells the agent no more than it may know.
         """
         if not decision.is_allowed:
-            raise _refusal(decision, arrival)
+            raise self._refusal(decision, agent, server=server, arrival=arrival)
         if arrival.message is None or arrival.method != methods.SUBSCRIPTIONS_LISTEN:
             return arrival
-        return replace(arrival, message=self._trimmed(agent, server, arrival.message))
+        return replace(arrival, message=self._trimmed(agent, server, arrival, arrival.message))
 
-    def _trimmed(self, agent: Agent, server: Server, message: Message) -> Message:
+    def _trimmed(self, agent: Agent, server: Server, arrival: Arrival, message: Message) -> Message:
         wanted = message.params.get("notifications")
         uris = wanted.get("resourceSubscriptions") if isinstance(wanted, dict) else None
         if not isinstance(wanted, dict) or not isinstance(uris, list):
@@ -58,7 +84,8 @@ class Policy:
         kept = list[Json](
             uri
             for uri in uris
-            if isinstance(uri, str) and self._may_follow(agent, server, methods.SUBSCRIPTIONS_LISTEN, uri=uri)
+            if isinstance(uri, str)
+            and self._may_follow(agent, server, methods.SUBSCRIPTIONS_LISTEN, uri=uri, arrival=arrival)
         )
         trimmed: JsonObject = {**wanted, "resourceSubscriptions": kept}
         return message.with_params({**message.params, "notifications": trimmed})
@@ -72,18 +99,21 @@ class Policy:
         if permitted.decision is not None and permitted.decision.revision != self.engine.revision:
             decision = self._decided_again(permitted)
             if decision is not None and not decision.is_allowed:
-                return _withheld(message, permitted, decision)
+                agent, server = self._concerned(permitted)
+                refusal = self._refusal(decision, agent, server=server, arrival=permitted.arrival)
+                return _withheld(message, permitted, refusal)
         kind = message.kind
         if kind.is_reply:
             return self._reply(message, permitted)
         era = permitted.arrival.revision.era
         agent, server = self._concerned(permitted)
         if kind.is_notification:
-            if not self._may_be_told(agent, server, message, era=era):
+            if not self._may_be_told(agent, server, message, arrival=permitted.arrival):
                 raise Dropped("the notification is none of a server's, or about what the agent may not read")
             return message
         # In the modern era a server asks in results only, and an agent could not even answer.
-        if era is Era.MODERN or not self._may_ask(agent, server, message.method, era=era):
+        asks = InputRequest(message.method, message.params)
+        if era is Era.MODERN or not self._may_ask(agent, server, asks, arrival=permitted.arrival):
             raise Dropped(f"the server may not ask for {message.method}", answer=declined(message, era))
         return message
 
@@ -105,32 +135,48 @@ class Policy:
         arrival, origin = permitted.arrival, permitted.arrival.origin
         if origin is None:
             return None
-        # A stream that is resumed has the name only.
-        subject = arrival.subject if arrival.method else methods.subject_of(origin.method, origin.name)
         agent, server = self._concerned(permitted)
-        return self.engine.decide(agent, server, method=origin.method, subject=subject)
+        if arrival.method:
+            return self.authorize(agent, server, arrival)
+        # A stream that is resumed has the name only.
+        subject = methods.subject_of(origin.method, origin.name)
+        asked = self._asking(agent, server, arrival, method=origin.method, subject=subject)
+        return self.engine.decide(
+            agent, server, method=origin.method, subject=subject, asked=asked, knows_arguments=False
+        )
 
     def _reply(self, message: Message, permitted: Permitted) -> Message:
-        asked = results.input_methods(message)
+        asked = results.input_requests(message)
         message = results.private(message)
         listings = _listings(message, permitted)
         if not asked and not listings:
             return message
         agent, server = self._concerned(permitted)
-        for method in asked:
-            if not self._may_ask(agent, server, method, era=Era.MODERN):
-                return _unasked(message, permitted, method)
+        for asks in asked:
+            if not self._may_ask(agent, server, asks, arrival=permitted.arrival):
+                return _unasked(message, permitted, asks.method)
         for listing in listings:
-            message, _ = filter_list(message, listing, lambda use, subject: self._may(agent, server, use, subject))
+            message, _ = filter_list(
+                message, listing, lambda use, subject, entry: self._shows(agent, server, permitted, use, subject, entry)
+            )
         return results.private_list(message, permitted.arrival.revision) if listings else message
 
-    def _may_ask(self, agent: Agent, server: Server, method: str, *, era: Era) -> bool:
+    def _shows(
+        self, agent: Agent, server: Server, permitted: Permitted, method: str, subject: Subject, entry: JsonObject
+    ) -> bool:
+        asked = self._asking(agent, server, permitted.arrival, method=method, subject=subject, entry=entry)
+        return self.engine.shows(agent, server, method=method, subject=subject, asked=asked)
+
+    def _may_ask(self, agent: Agent, server: Server, asks: InputRequest, *, arrival: Arrival) -> bool:
+        method, era = asks.method, arrival.revision.era
         known = methods.lookup(method)
         if known is not None and (known.is_notification or not known.is_sent_by(Sender.SERVER, era)):
             return False
-        return self.engine.decide(agent, server, method=method).effect is Effect.ALLOW
+        asked = self._asking(agent, server, arrival, method=method, params=asks.params)
+        return self.engine.decide(agent, server, method=method, asked=asked).effect is Effect.ALLOW
 
-    def _may_be_told(self, agent: Agent, server: Server, message: Message, *, era: Era) -> bool:
+    def _may_be_told(self, agent: Agent, server: Server, message: Message, *, arrival: Arrival) -> bool:
+        era = arrival.revision.era
         known = methods.lookup(message.method)
         if known is None or not known.is_notification or not known.is_sent_by(Sender.SERVER, era):
             return False
@@ -138,18 +184,62 @@ class Policy:
             return True
         uri = message.params.get("uri")
         by = methods.SUBSCRIPTIONS_LISTEN if era is Era.MODERN else methods.RESOURCES_SUBSCRIBE
-        return isinstance(uri, str) and self._may_follow(agent, server, by, uri=uri)
+        return isinstance(uri, str) and self._may_follow(agent, server, by, uri=uri, arrival=arrival)
 
-    def _may_follow(self, agent: Agent, server: Server, by: str, *, uri: str) -> bool:
+    def _may_follow(self, agent: Agent, server: Server, by: str, *, uri: str, arrival: Arrival) -> bool:
         """Whether the agent may read a resource, and no rule forbids to subscribe to it by this method."""
         subject = Subject(SubjectKind.RESOURCE, uri)
-        if not self._may(agent, server, methods.RESOURCES_READ, subject):
-            return False
-        decision = self.engine.decide(agent, server, method=by, subject=subject)
-        return decision.is_allowed or decision.rule is None
 
-    def _may(self, agent: Agent, server: Server, method: str, subject: Subject) -> bool:
-        return self.engine.decide(agent, server, method=method, subject=subject).is_allowed
+        def decided(method: str) -> Decision:
+            asked = self._asking(agent, server, arrival, method=method, subject=subject)
+            return self.engine.decide(agent, server, method=method, subject=subject, asked=asked)
+
+        if not decided(methods.RESOURCES_READ).is_allowed:
+            return False
+        following = decided(by)
+        return following.is_allowed or following.rule is None
+
+    def _refusal(self, decision: Decision, agent: Agent, *, server: Server, arrival: Arrival) -> OpenMCPError:
+        """Return the error that tells the agent no more than it may know."""
+        why = f"denied by {decision.rule or 'default'}"
+        if not arrival.method or arrival.method in methods.CONNECTING:
+            return Forbidden(detail=why)
+        if methods.lookup(arrival.method) is None:
+            return UnknownMethod(detail=f"unknown method {arrival.method!r}")
+        if decision.reason:
+            return Denied(decision.reason, detail=why)
+        # What the agent can see in a list is refused for its arguments, and is never unknown.
+        return Denied(detail=why) if self._is_listed(decision, agent, server, arrival) else Hidden(detail=why)
+
+    def _is_listed(self, decision: Decision, agent: Agent, server: Server, arrival: Arrival) -> bool:
+        subject = arrival.subject
+        if decision.input is None or subject is None:
+            return False
+        use = USE[subject.kind]
+        asked = self._asking(agent, server, arrival, method=use, subject=subject)
+        return self.engine.shows(agent, server, method=use, subject=subject, asked=asked)
+
+    def _asking(
+        self,
+        agent: Agent,
+        server: Server,
+        arrival: Arrival,
+        *,
+        method: str,
+        subject: Subject | None = None,
+        params: JsonObject | None = None,
+        entry: JsonObject | None = None,
+    ) -> Asking:
+        return Asking(
+            self._around,
+            agent,
+            server,
+            arrival=arrival,
+            method=method,
+            subject=subject,
+            message=params,
+            entry=entry,
+        )
 
 
 def declined(message: Message, era: Era) -> Message | None:
@@ -174,10 +264,10 @@ def _listings(message: Message, permitted: Permitted) -> tuple[Listing, ...]:
     return methods.listings_by_shape(message.result)
 
 
-def _withheld(message: Message, permitted: Permitted, decision: Decision) -> Message:
+def _withheld(message: Message, permitted: Permitted, refusal: OpenMCPError) -> Message:
     """Say no to what belongs to a call that a newer rule denies."""
     if message.kind.is_reply:
-        return _refused(message, permitted, _refusal(decision, permitted.arrival))
+        return _refused(message, permitted, refusal)
     why = "belongs to a call that is denied by now"
     raise Dropped(why, answer=declined(message, permitted.arrival.revision.era) if message.kind.is_request else None)
 
@@ -197,12 +287,3 @@ def _refused(message: Message, permitted: Permitted, error: OpenMCPError) -> Mes
 def _as_permitted(permitted: Permitted) -> tuple[Agent, Server]:
     assert permitted.agent is not None  # only answers to agents are reviewed
     return permitted.agent, permitted.server
-
-
-def _refusal(decision: Decision, arrival: Arrival) -> OpenMCPError:
-    why = f"denied by {decision.rule or 'default'}"
-    if not arrival.method or arrival.method in methods.CONNECTING:
-        return Forbidden(detail=why)
-    if methods.lookup(arrival.method) is None:
-        return UnknownMethod(detail=f"unknown method {arrival.method!r}")
-    return Denied(decision.reason, detail=why) if decision.reason else Hidden(detail=why)

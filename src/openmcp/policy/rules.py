@@ -5,13 +5,29 @@ Made by `compile`, read by the engine, listing and explanation.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.agent import Agent, Trust
-from openmcp.model.decision import Effect, RuleRef
+from openmcp.model.content import ContentRule
+from openmcp.model.decision import ApprovalNeeded, Effect, RuleRef
 from openmcp.model.server import Server
+from openmcp.policy.conditions import NO_CONDITIONS, Conditions
 
 Matcher = Callable[[str], bool]
+
+
+class Phase(Enum):
+    """What messages a rule speaks of."""
+
+    CALL = "call"
+    """What an agent asks, and what a server asks of an agent."""
+
+    RESPONSE = "response"
+    """Everything towards the agent."""
+
+    LIST = "list"
+    """Definitions only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +43,22 @@ class AgentSelector:
 
     def selects(self, agent: Agent) -> bool:
         """Whether `agent` is meant."""
+        return not self.missing(agent)
+
+    def missing(self, agent: Agent) -> str:
+        """Return the first key that does not hold of `agent`; empty if all do."""
         principal = agent.principal
-        return (
-            principal.trust >= self.min_trust
-            and (self.names is None or self.names(agent.name))
-            and (self.ids is None or self.ids(principal.id))
-            and (self.groups is None or not self.groups.isdisjoint(agent.groups))
-            and (self.labels is None or self.labels.items() <= agent.labels.items())
-            and (self.sources is None or principal.source in self.sources)
-        )
+        if principal.trust < self.min_trust:
+            return "minTrust"
+        if self.names is not None and not self.names(agent.name):
+            return "names"
+        if self.ids is not None and not self.ids(principal.id):
+            return "ids"
+        if self.groups is not None and self.groups.isdisjoint(agent.groups):
+            return "groups"
+        if self.labels is not None and not self.labels.items() <= agent.labels.items():
+            return "labels"
+        return "sources" if self.sources is not None and principal.source not in self.sources else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +67,11 @@ class ServerSelector:
 
     names: frozenset[str] | None = None
     labels: Mapping[str, str] | None = None
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether every server is meant."""
+        return self.names is None and self.labels is None
 
     def selects(self, server: Server) -> bool:
         """Whether `server` is meant."""
@@ -90,7 +118,9 @@ class Rule:
     """One rule, attached."""
 
     ref: RuleRef
-    effect: Effect
+    effect: Effect | None
+    """`None`: the rule is about content."""
+
     match: Match
     servers: ServerSelector
     agents: AgentSelector | None
@@ -98,6 +128,24 @@ class Rule:
 
     reason: str = ""
     is_shadow: bool = False
+    conditions: Conditions = NO_CONDITIONS
+    approval: ApprovalNeeded | None = None
+    """What a human has to say yes to; where the effect is `require-approval`."""
+
+    content: ContentRule | None = None
+    phase: Phase = Phase.CALL
+
+    @property
+    def widens(self) -> bool:
+        """Whether it gives access: then what cannot be evaluated is no match; in any other rule it is one."""
+        return self.effect is Effect.ALLOW
+
+    @property
+    def level(self) -> str:
+        """Where the rule is visible: `all`, `server` or `agent`. It never changes precedence."""
+        if self.agents is not None:
+            return "agent"
+        return "all" if self.servers.is_everywhere else "server"
 
     def attaches(self, agent: Agent, server: Server) -> bool:
         """Whether the rule can speak of this pair at all."""

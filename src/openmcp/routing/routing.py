@@ -73,6 +73,8 @@ class Routing:
     guard: Guard
     prober: Prober
     streams: Streams
+    counts_calls: bool = False
+    """Whether a rule reads how many calls came in a session; only then are they counted."""
 
     def match(self, request: Request) -> Server:
         """Return the server at the request's path. Raises: UnknownPath, BodyTooLarge by the server's own limit."""
@@ -104,6 +106,9 @@ class Routing:
         if revision.has_sessions and message.method != methods.INITIALIZE:
             session = await self._session(request, server, agent)
         subjects = methods.subjects(message)
+        calls = 0
+        if self.counts_calls and session is not None:
+            calls = await self.sessions.calls(server, session, is_call=message.method == methods.TOOLS_CALL)
         name = subjects[0].name if len(subjects) == 1 else ""
         origin = (
             Origin(message.id, message.method, name) if message.kind.is_request and message.id is not None else None
@@ -125,6 +130,8 @@ class Routing:
             once=opened.once,
             param_headers=headers.param_headers(request.headers) if revision.is_modern else {},
             holder=_holder(request, agent),
+            request=request,
+            calls=calls,
         )
 
     async def definition(
@@ -270,6 +277,7 @@ class Routing:
                 session=session,
                 bound_to=session.bound_to,
                 holder=_holder(request, agent),
+                request=request,
             )
         if "text/event-stream" not in request.headers.get("accept", ""):
             raise NotAcceptable
@@ -283,6 +291,7 @@ class Routing:
             bound_to=session.bound_to,
             last_event_id=upstream_id,
             holder=_holder(request, agent),
+            request=request,
         )
 
     def _give_back(self, permitted: Permitted, reply: Answered, message: Message | None) -> None:

@@ -102,6 +102,17 @@ class Sessions:
         for look_up in self._look_ups:
             look_up.is_ended |= look_up.key == (server.name, session.id)
 
+    async def calls(self, server: Server, session: Session, *, is_call: bool) -> int:
+        """Return how many calls came in the session before, and count this one if it is one. Raises: StoreUnavailable.
+
+        The count ends with the session's greatest age.
+        """
+        more = 1 if is_call else 0
+        counted = await self._store.add(
+            keys.CALLS, self._key(server, session.id), more, ttl_s=server.affinity.max_age_s
+        )
+        return counted - more
+
     def count(self) -> Counter[str]:
         """Return how many sessions this process knows, by server."""
         return Counter(server for server, _ in tuple(self._cache))

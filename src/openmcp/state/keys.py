@@ -11,6 +11,9 @@ from typing import Final
 SESSIONS: Final = "sessions"
 """HMAC(server, session id) → whose session it is and which replica holds it."""
 
+CALLS: Final = "calls"
+"""The key of a session → how many calls came in it, where a rule reads that."""
+
 REPLIES: Final = "replies"
 """Answers to a server's requests that were already given, so that a second one is dropped."""
 

@@ -73,8 +73,3 @@ def test_a_kind_that_is_not_built_yet_is_refused_with_a_reason(tmp_path: Path, k
     (fault,) = faults(path)
     assert fault[0] == "g.yaml:2:7"
     assert f"`{kind}` is not available in this version: " in fault[1]
-
-
-def test_a_regex_is_refused_with_a_reason(tmp_path: Path) -> None:
-    _, what = refused(tmp_path, "Policy", "spec.rules[].match.tools", [{"regex": "x"}])
-    assert "`regex` is not available in this version" in what

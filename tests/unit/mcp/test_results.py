@@ -48,8 +48,8 @@ def test_round_of_a_call_is_known_by_its_type(value: Json, is_round: bool) -> No
 )
 def test_requests_in_a_result_are_named_by_their_methods(requests: Json, asked: tuple[str, ...]) -> None:
     value: JsonObject = {"resultType": "input_required", "inputRequests": requests}
-    assert results.input_methods(messages.result(1, value)) == asked
-    assert results.input_methods(messages.result(1, {**value, "resultType": "complete"})) == ()
+    assert tuple(found.method for found in results.input_requests(messages.result(1, value))) == asked
+    assert results.input_requests(messages.result(1, {**value, "resultType": "complete"})) == ()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_requests_in_a_result_are_named_by_their_methods(requests: Json, asked: 
     ],
 )
 def test_an_error_that_sends_the_user_somewhere_asks_for_input(error: JsonObject, asked: tuple[str, ...]) -> None:
-    assert results.input_methods(messages.result(1, {}).with_error(error)) == asked
+    assert tuple(found.method for found in results.input_requests(messages.result(1, {}).with_error(error))) == asked
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_a_list_shows_exactly_what_a_call_would_not_deny(rules: list[Rule], name
     engine = PolicyEngine(rules, revision="1")
     where = server(default_allow=default)
 
-    def allows(method: str, subject: Subject) -> bool:
+    def allows(method: str, subject: Subject, entry: object) -> bool:
         return engine.decide(agent(), where, method=method, subject=subject).is_allowed
 
     page = result(1, {"tools": [{"name": name} for name in names], "nextCursor": "n"})
@@ -185,7 +185,7 @@ def test_a_list_shows_exactly_what_a_call_would_not_deny(rules: list[Rule], name
     filtered, removed = filter_list(page, listing, allows)
     assert filtered.result is not None
     shown = filtered.result["tools"]
-    expected = [{"name": name} for name in names if allows(methods.TOOLS_CALL, Subject(SubjectKind.TOOL, name))]
+    expected = [{"name": name} for name in names if allows(methods.TOOLS_CALL, Subject(SubjectKind.TOOL, name), {})]
     assert (shown, removed, filtered.result["nextCursor"]) == (expected, len(names) - len(expected), "n")
 
 
@@ -204,5 +204,5 @@ def test_an_entry_without_a_name_is_not_shown(entry: object) -> None:
     listing = methods.listing(methods.TOOLS_LIST)
     assert listing is not None
     page = result(1, {"tools": [entry]})  # type: ignore[list-item]
-    filtered, removed = filter_list(page, listing, lambda method, subject: True)
+    filtered, removed = filter_list(page, listing, lambda method, subject, entry: True)
     assert (filtered.result, removed) == ({"tools": []}, 1)

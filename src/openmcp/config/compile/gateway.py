@@ -37,6 +37,7 @@ def compile_gateway(inventory: Inventory, secrets: Secrets) -> snapshot.GatewayS
         audit=_audit(spec.audit, inventory.base, data_dir=data_dir),
         limits=_limits(spec.limits),
         is_default_allow=spec.policy.default == "allow",
+        policy_headers=tuple(sorted({name.lower() for name in spec.policy.headers})),
         admin_tls=_admin_tls(inventory, secrets),
         tracing=_tracing(inventory.gateways[0], secrets) if inventory.gateways else None,
     )

@@ -1,9 +1,21 @@
 """Policies as the policy stage takes them: selectors and globs, still uncompiled."""
 
+from openmcp.config import values
 from openmcp.config.resources import PolicyDocument
+from openmcp.config.resources import policy as written
 from openmcp.config.resources.base import MatchLabels
-from openmcp.config.resources.policy import AgentSelector, Match, PolicySettings, Rule
-from openmcp.config.snapshot import AgentSelectorSpec, MatchSpec, PolicySpec, RuleSpec, ServerSelectorSpec
+from openmcp.config.resources.policy import AgentSelector, Approval, Match, PolicySettings, Rule
+from openmcp.config.snapshot import (
+    AgentSelectorSpec,
+    ApprovalSpec,
+    ArgumentSpec,
+    MatchSpec,
+    Pattern,
+    PolicySpec,
+    Regex,
+    RuleSpec,
+    ServerSelectorSpec,
+)
 from openmcp.model.agent import Trust
 from openmcp.model.decision import Effect
 
@@ -46,8 +58,27 @@ def _rule(rule: Rule, *, is_shadow: bool) -> RuleSpec:
         reason=rule.reason,
         description=rule.description,
         is_shadow=is_shadow or rule.mode == "shadow",
+        when=rule.when or (),
+        unless=rule.unless or (),
+        approval=None if rule.approval is None else _approval(rule.approval),
     )
 
 
+def _approval(approval: Approval) -> ApprovalSpec:
+    return ApprovalSpec(approval.flow, values.duration_s(approval.ttl), approval.scope, approval.max_uses)
+
+
 def _match(match: Match) -> MatchSpec:
-    return MatchSpec(tools=match.tools, prompts=match.prompts, resources=match.resources, methods=match.methods)
+    return MatchSpec(
+        tools=_patterns(match.tools),
+        prompts=_patterns(match.prompts),
+        resources=_patterns(match.resources),
+        methods=_patterns(match.methods),
+        arguments=tuple(ArgumentSpec(test.path, test.in_, test.regex) for test in match.arguments or ()),
+    )
+
+
+def _patterns(patterns: tuple[str | written.Regex, ...] | None) -> tuple[Pattern, ...] | None:
+    if patterns is None:
+        return None
+    return tuple(pattern if isinstance(pattern, str) else Regex(pattern.regex) for pattern in patterns)

@@ -210,11 +210,40 @@ class Tracing(Fields):
     """Part of the traces that is kept, chosen by the trace id: agents can neither force nor prevent it."""
 
 
+_SECRET_HEADERS = frozenset(
+    {
+        "authorization",
+        "cookie",
+        "dpop",
+        "last-event-id",
+        "mcp-session-id",
+        "proxy-authorization",
+        "set-cookie",
+        "signature",
+        "x-api-key",
+        "x-auth-request-access-token",
+        "x-forwarded-access-token",
+        "x-forwarded-client-cert",
+    }
+)
+
+
+def _readable_header(name: str) -> str:
+    header_name(name)
+    if name.lower() in _SECRET_HEADERS:
+        raise ValueError(f"`{name}` carries a credential: it is never shown to rules, nor written into the evidence")
+    return name
+
+
 class DefaultPolicy(Fields):
     """What happens where no rule matches."""
 
     default: Literal["deny", "allow"] = "deny"
     """`deny` unless you say otherwise: what nobody thought of is not open."""
+
+    headers: Items[Annotated[str, AfterValidator(_readable_header)]] = ()
+    """Request headers that conditions may read as `request.headers['x-team']`, names in lower case. Whoever sends a
+    request chooses its headers: they can narrow what is allowed, and prove nothing. Credentials cannot be named."""
 
 
 class Limits(Fields):

@@ -6,10 +6,12 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from openmcp.config.resources.base import Document, Fields, Items, Label, MatchLabels, Name, SomeItems, Text
-from openmcp.config.values import Glob
+from openmcp.config.values import Duration, Glob, PathText, RegexText
 
 Mode = Literal["enforce", "shadow"]
 Globs = Annotated[Items[Glob], Field(min_length=1)]
+Scalar = str | int | float | bool
+Condition = Annotated[str, Field(min_length=1)]
 _RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -50,26 +52,84 @@ class AgentSelector(Fields):
         return self
 
 
+class Regex(Fields):
+    """A name that some part of matches; write `^` and `$` to mean the whole."""
+
+    regex: RegexText
+    """RE2 syntax."""
+
+
+def _pattern_form(value: object) -> str:
+    return "@regex" if isinstance(value, dict | Regex) else "@glob"
+
+
+Pattern = Annotated[Annotated[Glob, Tag("@glob")] | Annotated[Regex, Tag("@regex")], Discriminator(_pattern_form)]
+Patterns = Annotated[Items[Pattern], Field(min_length=1)]
+
+
+class ArgumentMatch(Fields):
+    """A test of arguments. Exactly one of `in` and `regex`.
+
+    In a rule that allows, every value at the path has to pass, and there has to be one; in any other rule one that
+    passes is enough. A value of a kind that the test does not know (a list, a text among numbers) cannot be judged:
+    an allowing rule does not match then, any other does.
+    """
+
+    path: PathText
+    """Where: `$.env`, `$.items[*].id`, `$['odd name']`."""
+
+    in_: Annotated[Annotated[Items[Scalar], Field(min_length=1)] | None, Field(alias="in")] = None
+    """The values that pass."""
+
+    regex: RegexText | None = None
+    """RE2; some part of the text has to match, write `^` and `$` to mean the whole."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.in_ is None) == (self.regex is None):
+            raise ValueError("a test is one thing: give either `in` or `regex`")
+        return self
+
+
 class Match(Fields):
     """What the rule speaks of. If `tools`, `prompts` or `resources` is given, the other kinds do not match."""
 
-    tools: Globs | None = None
-    """Tool names; globs: `*` stops at `/`, `**` does not."""
+    tools: Patterns | None = None
+    """Tool names; globs (`*` stops at `/`, `**` does not) or `{regex: …}`."""
 
-    prompts: Globs | None = None
-    """Prompt names; globs."""
+    prompts: Patterns | None = None
+    """Prompt names; globs or `{regex: …}`."""
 
-    resources: Globs | None = None
-    """Resource URIs; globs."""
+    resources: Patterns | None = None
+    """Resource URIs; globs or `{regex: …}`."""
 
-    methods: Globs | None = None
-    """MCP methods (`tools/call`); globs. Default: any."""
+    methods: Patterns | None = None
+    """MCP methods (`tools/call`); globs or `{regex: …}`. Default: any."""
+
+    arguments: Annotated[Items[ArgumentMatch], Field(min_length=1)] | None = None
+    """Tests of the arguments, all of which must pass."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("an empty match says nothing: leave `match` out to mean everything")
         return self
+
+
+class Approval(Fields):
+    """Who has to say yes, and what the yes is good for. Not available in this version."""
+
+    flow: Name
+    """Name of the `ApprovalFlow`."""
+
+    ttl: Duration
+    """How long a yes holds."""
+
+    scope: Literal["call", "session", "agent", "agent+tool", "agent+tool+args", "agent+rule"] = "agent+tool+args"
+    """What a yes covers. The default is the narrowest that can be used again: just what the human saw."""
+
+    max_uses: Annotated[int, Field(ge=1)] | None = None
+    """How often a yes may be used. Default: as often as its life allows."""
 
 
 class Rule(Fields):
@@ -84,14 +144,29 @@ class Rule(Fields):
     match: Match | None = None
     """What the rule speaks of. Default: everything."""
 
-    effect: Literal["allow", "deny"]
-    """What the rule does."""
+    when: Annotated[Items[Condition], Field(min_length=1)] | None = None
+    """Conditions in CEL, all of which must be true."""
+
+    unless: Annotated[Items[Condition], Field(min_length=1)] | None = None
+    """Conditions in CEL, none of which may be true."""
+
+    effect: Literal["allow", "deny", "require-approval"]
+    """What the rule does: `allow`, `deny`; `require-approval` is not available in this version."""
+
+    approval: Approval | None = None
+    """Whose yes is needed; with `effect: require-approval` only."""
 
     reason: Text = ""
     """Shown to an agent whose call this rule denies. Without it the tool looks as if it did not exist."""
 
     mode: Mode | None = None
     """`shadow`: recorded as what it would have done, without effect. Default: the policy's."""
+
+    @model_validator(mode="after")
+    def _approval_fits(self) -> Self:
+        if (self.approval is not None) != (self.effect == "require-approval"):
+            raise ValueError("`effect: require-approval` and `approval` belong together")
+        return self
 
 
 def _servers_form(value: object) -> str:
