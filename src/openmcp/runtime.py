@@ -8,6 +8,7 @@ the gateway that they began with, and ask the newest one about whatever comes la
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from openmcp.approvals.approvals import Approvals
 from openmcp.audit.meter import Meter
@@ -41,6 +42,7 @@ from openmcp.policy.policy import Policy
 from openmcp.routing.affinity import Affinity
 from openmcp.routing.balancer import Balancer
 from openmcp.routing.catalogues import Catalogues
+from openmcp.routing.discovery import Discovery, Resolve, resolve
 from openmcp.routing.guard import Guard
 from openmcp.routing.health import HealthBook
 from openmcp.routing.ledger import Ledger
@@ -78,6 +80,7 @@ class Runtime:
         approvals: Approvals | None = None,
         tracer: Tracer | None = None,
         signer: Signer | None = None,
+        resolve: Resolve = resolve,
     ) -> None:
         self._clock = clock
         self.health = HealthBook(clock)
@@ -102,8 +105,9 @@ class Runtime:
         if tracer is not None:
             self.recorder.trace(tracer)
         self._approvals = approvals or Approvals()
-        self.snapshot = snapshot
-        self._gateway = self._compose(snapshot)
+        self._discovery = Discovery(self._rediscovered, resolve)
+        self._configured = self.snapshot = self._discovered(snapshot)
+        self._gateway = self._compose(self.snapshot)
 
     @property
     def anchors(self) -> TrustAnchors:
@@ -130,8 +134,17 @@ class Runtime:
         servers = self.snapshot.servers
         return {(s.name, r.url): self.health.is_healthy(r) for s in servers for r in s.replicas}
 
+    async def discover(self) -> None:
+        """Find the replicas of servers that are known by a name, before the first exchange; for seconds at most."""
+        await self._discovery.first(self._configured.servers)
+        self._take(self._configured)
+
     def start(self) -> None:
         """Probe the servers of the snapshot and read their lists, beside the exchanges."""
+        self._discovery.follow(self._configured.servers)
+        self._probe()
+
+    def _probe(self) -> None:
         self.health.configure(
             (replica, server.health) for server in self.snapshot.servers for replica in server.replicas
         )
@@ -139,15 +152,27 @@ class Runtime:
 
     def swap(self, snapshot: Snapshot) -> None:
         """Put a validated snapshot in force; no exchange is dropped."""
-        self.pinboard.configure(snapshot.servers)
-        self._gateway = self._compose(snapshot)
-        self.snapshot = snapshot
+        self._configured = snapshot
+        self._take(snapshot)
         self.start()
+
+    def _take(self, snapshot: Snapshot) -> None:
+        self.snapshot = self._discovered(snapshot)
+        self.pinboard.configure(self.snapshot.servers)
+        self._gateway = self._compose(self.snapshot)
+
+    def _discovered(self, snapshot: Snapshot) -> Snapshot:
+        return replace(snapshot, servers=self._discovery.applied(snapshot.servers))
+
+    def _rediscovered(self) -> None:
+        self._take(self._configured)
+        self._probe()
 
     async def close(self) -> None:
         """Stop probing, close all connections to servers, and tell what was only counted."""
         self.recorder.tell()
         await self._errands.close()
+        await self._discovery.stop()
         await self.pinboard.close()
         await self.prober.stop()
         await self._lasting.close()

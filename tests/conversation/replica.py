@@ -235,17 +235,17 @@ class Replica:
         return self.offers.era == "sessionless" and asked.what == "notifications/initialized"
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["Replica"]:
-        """Listen on a free port while inside."""
+    async def listening(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator["Replica"]:
+        """Listen while inside: on a free port by default."""
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        self._listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+        self._listener = await asyncio.start_server(accept, host, port)
         port = self._listener.sockets[0].getsockname()[1]
-        self.address = Address(f"http://127.0.0.1:{port}/mcp", "127.0.0.1", port, "/mcp")
+        self.address = Address(f"http://{host}:{port}/mcp", host, port, "/mcp")
         try:
             yield self
         finally:

@@ -24,6 +24,7 @@ from openmcp.config.snapshot import AgentSelectorSpec, Durability, MatchSpec, Po
 from openmcp.model.decision import Effect
 from openmcp.model.http import Request, Wire
 from openmcp.model.server import Authentication, Bodies, Server
+from openmcp.routing.discovery import Resolve, resolve
 from openmcp.runtime import Runtime
 from openmcp.state.memory import MemoryStore
 from openmcp.state.sealing import Keyring
@@ -284,6 +285,7 @@ async def site_of(
     approvals: Approvals | None = None,
     setting: Setting | None = None,
     tracer: Tracer | None = None,
+    resolve: Resolve = resolve,
 ) -> AsyncIterator[Site]:
     """A site that runs: before replicas of its own, which offer the same, or before those that listen already."""
     async with AsyncExitStack() as parts:
@@ -304,7 +306,9 @@ async def site_of(
             clock=site.clock,
             approvals=approvals,
             tracer=tracer,
+            resolve=resolve,
         )
+        await site.runtime.discover()
         parts.push_async_callback(site.runtime.close)
         try:
             yield site

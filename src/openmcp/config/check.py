@@ -103,7 +103,8 @@ def _server_paths(inventory: Inventory) -> Iterator[Fault]:
 def _upstreams(inventory: Inventory) -> Iterator[Fault]:
     for placed in inventory.servers:
         upstream = placed.document.spec.upstream
-        if upstream.tls is not None and placed.is_whole and not any(map(_is_tls, upstream.replicas)):
+        calls_tls = any(map(_is_tls, upstream.replicas or ())) or (upstream.dns and upstream.dns.scheme == "https")
+        if upstream.tls is not None and placed.is_whole and not calls_tls:
             yield placed.fault("no replica is called by `https://`, so this says nothing", "spec", "upstream", "tls")
 
 

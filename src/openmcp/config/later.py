@@ -23,7 +23,6 @@ FIELDS: dict[str, str] = {
     "GatewayConfig spec.audit.sinks[].otlp": "write to `file` or `stdout` and let a collector read it",
     "GatewayConfig spec.audit.sinks[].http": "write to `file` or `stdout` and let a collector read it",
     "GatewayConfig * secretRef": _KUBERNETES,
-    "MCPServer spec.upstream.dns": "name the replicas in `replicas`",
     "MCPServer spec.upstream.service": _KUBERNETES,
     "MCPServer spec.upstream.http2": "this version speaks HTTP/1.1",
     "MCPServer spec.upstream.credentials[].value.secretRef": _KUBERNETES,

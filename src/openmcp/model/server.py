@@ -50,12 +50,38 @@ class Replica:
     """Path (and query) of the request line: `/mcp`."""
 
     is_tls: bool = False
+    name: str = ""
+    """The name under which it was found; empty = it is called as `host`."""
+
+    @property
+    def called(self) -> str:
+        """The host as it is called: in the `Host` header, and to hold its certificate to."""
+        return self.name or self.host
 
     @property
     def authority(self) -> str:
         """`host:port` for the `Host` header; always with the port, as SDK servers expect it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = f"[{self.called}]" if ":" in self.called else self.called
         return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Replicas that are found by a name: each of its addresses is one."""
+
+    host: str
+    port: int
+    target: str
+    is_tls: bool
+    refresh_s: float
+    """How often the name is resolved again."""
+
+    def at(self, address: str) -> Replica:
+        """Return the replica at an IP address."""
+        scheme = "https" if self.is_tls else "http"
+        place = f"[{address}]" if ":" in address else address
+        url = f"{scheme}://{place}:{self.port}{self.target}"
+        return Replica(url, address, self.port, self.target, is_tls=self.is_tls, name=self.host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +160,9 @@ class Server:
     """Host names that this server answers for; empty = any that the listener accepts."""
 
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    named: Named | None = None
+    """The name whose addresses are the replicas; `None` = they are configured."""
+
     upstream_host: str = "upstream"
     """`upstream` (the replica's authority) | `client` (as the agent sent it) | a literal value."""
 

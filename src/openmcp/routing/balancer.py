@@ -32,7 +32,7 @@ class Balancer:
                 if replica.url == bound_to:
                     return (replica,)
             raise UnknownSession(detail=f"its replica {bound_to} is gone")
-        if len(server.replicas) == 1:
+        if len(server.replicas) <= 1:
             return server.replicas
         healthy = [replica for replica in server.replicas if self._health.is_healthy(replica)]
         choice = healthy or list(server.replicas)

@@ -136,6 +136,7 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
         )
         node.admin.start()
         parts.callback(node.admin.stop)
+        await runtime.discover()
         await worker.start()
         parts.push_async_callback(worker.close)
         runtime.start()

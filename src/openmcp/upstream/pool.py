@@ -62,7 +62,7 @@ class Pool:
     async def dial(self, timeout_s: float) -> Connection:
         """A new connection. Raises: UpstreamUnreachable."""
         replica = self.replica
-        name = (self.calling.server_name or replica.host) if self.calling is not None else None
+        name = (self.calling.server_name or replica.called) if self.calling is not None else None
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await self.loop.create_connection(

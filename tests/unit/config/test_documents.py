@@ -81,7 +81,7 @@ def test_a_document_that_is_no_resource_is_a_fault(tmp_path: Path, text: str, pl
         (GATEWAY, "{limits: {jsonDepth: 64.5}}", 28, "whole number, not a number"),
         (GATEWAY, "{limits: {concurrentExchanges: 0}}", 38, "greater than or equal to 1"),
         ("MCPServer", "{}", 7, "`upstream` is missing"),
-        ("MCPServer", "{upstream: {}}", 18, "`replicas` is missing"),
+        ("MCPServer", "{upstream: {}}", 18, "give either `replicas` or `dns`"),
         ("MCPServer", "{upstream: {replicas: []}}", 29, "at least one"),
         ("MCPServer", "{upstream: {replicas: [ftp://a/mcp]}}", 30, "is not a URL"),
         ("MCPServer", "{upstream: {replicas: [a/mcp]}}", 30, "not a URL"),
@@ -227,9 +227,9 @@ def test_a_misspelt_field_is_one_fault_and_not_also_a_missing_one(tmp_path: Path
 
 def test_a_field_that_is_not_built_yet_hides_no_other_fault(tmp_path: Path) -> None:
     documents = resource(
-        "MCPServer", "x", "{path: a, upstream: {replicas: ['http://a'], dns: {}, service: {}, host: 'b c'}}"
+        "MCPServer", "x", "{path: a, upstream: {replicas: ['http://a'], service: {}, host: 'b c'}}"
     )
-    assert len(faults(write(tmp_path, documents))) == 4
+    assert len(faults(write(tmp_path, documents))) == 3
 
 
 def test_an_unknown_field_is_named_even_if_something_in_it_is_empty(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from openmcp.model.server import (
     Bodies,
     Health,
     IdentityHeader,
+    Named,
     Replica,
     Server,
     Timeouts,
@@ -40,7 +41,8 @@ def compile_server(
     return Server(
         name=placed.name,
         path=server_path(placed.document),
-        replicas=tuple(_replica(url) for url in upstream.replicas),
+        replicas=tuple(_replica(url) for url in upstream.replicas or ()),
+        named=_named(upstream.dns) if upstream.dns is not None else None,
         authentication=Authentication(
             tuple(sources),
             is_anonymous_allowed=authentication.anonymous,
@@ -75,6 +77,16 @@ def _replica(url: str) -> Replica:
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     url = f"{parts.scheme}://{authority}{target}"
     return Replica(url=url, host=host, port=port, target=target, is_tls=parts.scheme == "https")
+
+
+def _named(dns: written.Dns) -> Named:
+    return Named(
+        host=values.host_name(dns.name),
+        port=dns.port,
+        target=dns.path,
+        is_tls=dns.scheme == "https",
+        refresh_s=values.duration_s(dns.refresh),
+    )
 
 
 def _tls(placed: Placed[MCPServerDocument], secrets: Secrets) -> CallingTls:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from openmcp.config.resources.base import Document, Fields, FilePath, Items, Name, SecretRef, SomeItems
 from openmcp.config.resources.gateway import Bodies
-from openmcp.config.values import Duration, HostName, PublicPath, ReplicaUrl, Size, header_name
+from openmcp.config.values import Duration, HostName, PublicPath, ReplicaUrl, Size, header_name, replica_url
 
 OWN_HEADERS = frozenset(
     {
@@ -28,6 +28,16 @@ def _credential_header(text: str) -> str:
 def _upstream_host(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._\-\[\]:]+", text):
         raise ValueError(f"`{text[:80]}` is not a Host: write `upstream`, `client`, or a host with or without port")
+    return text
+
+
+def _target(text: str) -> str:
+    try:
+        replica_url(f"http://name{text}")
+    except ValueError:
+        raise ValueError(f"`{text[:80]}` is not a path: write it like /mcp") from None
+    if not text.startswith("/"):
+        raise ValueError(f"`{text[:80]}` is not a path: it begins with /")
     return text
 
 
@@ -105,11 +115,34 @@ class UpstreamTls(Fields):
         return self
 
 
+class Dns(Fields):
+    """A name each of whose addresses is a replica. It has to give all of them with every answer."""
+
+    name: HostName
+    """The name, such as `github-mcp.tools.svc`."""
+
+    port: Annotated[int, Field(ge=1, le=65535)]
+    """The port of every replica."""
+
+    path: Annotated[str, AfterValidator(_target)] = "/mcp"
+    """Path of the MCP endpoint."""
+
+    scheme: Literal["http", "https"] = "http"
+    """`https`: the certificates have to be for the name (or `tls.serverName`)."""
+
+    refresh: Duration = "10s"
+    """How often the name is resolved again. Addresses that are gone get nothing more; those that stay keep their
+    sessions; while the name cannot be resolved the last ones stay."""
+
+
 class Upstream(Fields):
     """How the server is reached."""
 
-    replicas: SomeItems[ReplicaUrl]
-    """URLs of the MCP endpoint of each replica: `http://` or `https://`."""
+    replicas: SomeItems[ReplicaUrl] | None = None
+    """URLs of the MCP endpoint of each replica: `http://` or `https://`. Either this or `dns`."""
+
+    dns: Dns | None = None
+    """The name under which all replicas are found, in place of `replicas`."""
 
     tls: UpstreamTls | None = None
     """For replicas with `https://`. Absent: verified by the operating system's CAs, and nothing is presented."""
@@ -138,6 +171,12 @@ class Upstream(Fields):
 
     balance: Literal["roundRobin", "leastRequests", "random"] = "leastRequests"
     """How a replica is chosen for new sessions. `leastRequests` keeps away from a slow one by itself."""
+
+    @model_validator(mode="after")
+    def _one_way_to_find_them(self) -> Self:
+        if (self.replicas is None) == (self.dns is None):
+            raise ValueError("the replicas are found in one way: give either `replicas` or `dns`")
+        return self
 
 
 class Affinity(Fields):
