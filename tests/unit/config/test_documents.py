@@ -226,9 +226,7 @@ def test_a_misspelt_field_is_one_fault_and_not_also_a_missing_one(tmp_path: Path
 
 
 def test_a_field_that_is_not_built_yet_hides_no_other_fault(tmp_path: Path) -> None:
-    documents = resource(
-        "MCPServer", "x", "{path: a, upstream: {replicas: ['http://a'], service: {}, host: 'b c'}}"
-    )
+    documents = resource("MCPServer", "x", "{path: a, upstream: {replicas: ['http://a'], service: {}, host: 'b c'}}")
     assert len(faults(write(tmp_path, documents))) == 3
 
 
