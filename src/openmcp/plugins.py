@@ -53,6 +53,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "audit_sink": {
         "file": "openmcp.audit.sinks.file:FileSink",
         "stdout": "openmcp.audit.sinks.stdout:StdoutSink",
+        "http": "openmcp.audit.sinks.http:HttpSink",
+        "otlp": "openmcp.audit.sinks.otlp:OtlpSink",
     },
 }
 """Kind → name, as configuration writes it → where it is."""

@@ -24,6 +24,7 @@ from openmcp.identity.introduction import Introductions
 from openmcp.identity.lasting import Lasting
 from openmcp.identity.published import Published
 from openmcp.inspection.inspector import Inspector
+from openmcp.inspection.redaction import LogRedactor
 from openmcp.mcp import methods
 from openmcp.mcp.message import Message, ParseLimits
 from openmcp.mcp.revisions import Revision
@@ -100,6 +101,7 @@ class Runtime:
         self._affinity = Affinity(self.sessions, self._passage.seals)
         self._streams = Streams()
         self.recorder = Recorder(writer=writer, hashing=keyring.digest)
+        self.recorder.redact_with(_redactor(snapshot))
         self.recorder.observe(Meter(metrics, lambda server, subject: subject in self.catalogues.of(server).definitions))
         self._lasting = Lasting(clock)
         if tracer is not None:
@@ -260,6 +262,12 @@ class Runtime:
                 # A bare status is an answer too: the line knows what it means for its question.
                 answer = None
             return Answer(reply.status, answer, reply.header("mcp-session-id"))
+
+
+def _redactor(snapshot: Snapshot) -> LogRedactor:
+    """Return what takes secrets out of the evidence. It belongs to the process, as all of `audit` does."""
+    audit = snapshot.gateway.audit
+    return LogRedactor(audit.detect, audit.keys)
 
 
 def _issuer(settings: GatewaySettings) -> str:

@@ -90,4 +90,4 @@ def _asked(key: AskedKey) -> bytes:
 def _redacted(facts: AgentFacts | RequestFacts, redactor: Redactor, place: str) -> tuple[JsonObject, Taken]:
     plain: JsonObject = msgspec.to_builtins(facts)
     kept, taken = redact_body(plain, redactor)
-    return kept, tuple(msgspec.structs.replace(part, path=place + part.path[1:]) for part in taken)
+    return kept or {}, tuple(msgspec.structs.replace(part, path=place + part.path[1:]) for part in taken)

@@ -95,6 +95,9 @@ class MessageNote(msgspec.Struct, gc=False):
             own = b'%b,"stream":%b' % (own, self.event.part(sheet))
         if self.kept is not None:
             own += body_members(sheet.desk, message.body, self.kept)
+        elif self.redactions and not self.base:
+            # It could not be looked through, so that nothing of it may be written.
+            own += b',"bodyState":"unredactable"'
         if self.base or self.flags or self.redactions or self.findings:
             own += self._marks()
         line = sheet.line(_HEADS[self.direction][message.kind], self.facts, seq=self.seq, ts=self.ts, own=own)

@@ -79,13 +79,13 @@ def redaction_parts(taken: Sequence[Redacted]) -> tuple[RedactionPart, ...]:
     return tuple(parts)
 
 
-def redact_body(body: JsonObject, redactor: Redactor) -> tuple[JsonObject, tuple[RedactionPart, ...]]:
-    """Return a message without secrets, and what was taken out."""
+def redact_body(body: JsonObject, redactor: Redactor) -> tuple[JsonObject | None, tuple[RedactionPart, ...]]:
+    """Return a message without secrets, and what was taken out; `None` for one of which nothing may be written."""
     kept, taken = redactor.redact(body)
     if not taken:
         return body, ()
     # What is no message any more could not be looked at: nothing of it may be written.
-    return kept if isinstance(kept, dict) else {}, redaction_parts(taken)
+    return kept if isinstance(kept, dict) else None, redaction_parts(taken)
 
 
 def redact_value(path: str, value: Json, redactor: Redactor) -> tuple[Json, tuple[RedactionPart, ...]]:
@@ -94,6 +94,7 @@ def redact_value(path: str, value: Json, redactor: Redactor) -> tuple[Json, tupl
     kept, taken = redactor.redact({key: value} if key else [value])
     if not taken:
         return value, ()
+    # A redactor may take the whole, or the key with it: then nothing is left of the value.
     inner = kept.get(key) if isinstance(kept, dict) else kept[0] if isinstance(kept, list) else None
     prefix = len(f"$.{key}") if key else len("$[0]")
     parts = redaction_parts(taken)

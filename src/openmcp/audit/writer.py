@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Final, Protocol, TypeAlias
 
 from openmcp.audit.chain import Chain, Reason
+from openmcp.audit.lane import Lane
 from openmcp.audit.record import Line, encode
 from openmcp.audit.sinks.base import AuditSink, SinkFailed
 from openmcp.audit.spool import Spool
@@ -102,6 +103,7 @@ class Writer:
         clock_ns: Callable[[], int] = time.time_ns,
         signer: Signer | None = None,
         spool: Spool | None = None,
+        lanes: Sequence[Lane] = (),
     ) -> None:
         """`name` is unique for ever: node, boot and worker. Without `signer` checkpoints only count."""
         self.name = name
@@ -111,6 +113,7 @@ class Writer:
         """Where bodies go that are too long for a line; `None` = nowhere."""
 
         self._sinks = tuple(sinks)
+        self._lanes = tuple(lanes)
         self._limits = limits or Limits()
         self._clock_ns = clock_ns
         self._chain = Chain(name, signer)
@@ -142,6 +145,8 @@ class Writer:
                 sink.open()
         except SinkFailed as error:
             raise AuditUnavailable(detail=f"the audit log cannot be opened: {error}") from error
+        for lane in self._lanes:
+            lane.start()
         self._is_alive = True
         self._thread.start()
 
@@ -243,7 +248,15 @@ class Writer:
         """Return how many lines each sink has `written`, how often it `failed`, and what was `dropped`."""
         counts = {(name, "written"): n for name, n in self._written.items()}
         counts |= {(name, "failed"): n for name, n in self._failures.items()}
+        for lane in self._lanes:
+            counts |= {(lane.name, "written"): lane.written, (lane.name, "failed"): lane.failed}
+            counts |= {(lane.name, "dropped"): lane.dropped, (lane.name, "refused"): lane.refused}
         return counts | {("queue", "dropped"): self._lost}
+
+    @property
+    def remote_faults(self) -> dict[str, str]:
+        """What is wrong with sinks that hold up nothing, by sink."""
+        return {lane.name: lane.fault for lane in self._lanes if lane.fault}
 
     def reopen(self) -> None:
         """Begin new parts soon, as after a rotation from outside (SIGHUP)."""
@@ -258,6 +271,8 @@ class Writer:
         self._stopping.set()
         self._wake.set()
         self._thread.join(self._limits.stop_s + 1.0)
+        for lane in self._lanes:
+            lane.stop(max(0.5, self._stop_at - time.monotonic()))
 
     # ------------------------------------------------------------ the thread's side
 
@@ -333,6 +348,8 @@ class Writer:
 
     def _write(self, data: bytes, lines: int) -> None:
         """Give the bytes to every sink, whatever it takes; a sink that fails holds up all that follows."""
+        for lane in self._lanes:
+            lane.put(data, lines)
         rests = [(sink, memoryview(data)) for sink in self._sinks]
         pause = 0.01
         while rests:

@@ -6,6 +6,7 @@ resource that is there but faulty are no second fault.
 
 from collections.abc import Iterator, Sequence
 
+from openmcp import plugins
 from openmcp.config import check_identity, check_policies, values
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
@@ -35,8 +36,18 @@ def faults(inventory: Inventory) -> list[Fault]:
         _policies,
         check_policies.rules,
         check_policies.headers,
+        _redaction,
     )
     return [fault for check in checks for fault in check(inventory)]
+
+
+def _redaction(inventory: Inventory) -> Iterator[Fault]:
+    known = plugins.names("detector")
+    for placed in inventory.gateways:
+        for index, name in enumerate(placed.document.spec.audit.redact.detect):
+            if placed.is_whole and name not in known:
+                text = f"there is no detector `{name}`{or_rather(name, known)}"
+                yield placed.fault(text, "spec", "audit", "redact", "detect", index)
 
 
 def server_path(document: MCPServerDocument) -> str:

@@ -19,9 +19,6 @@ FIELDS: dict[str, str] = {
     "* metadata.namespace": _KUBERNETES,
     "GatewayConfig spec.console": "the console comes later",
     "GatewayConfig spec.config.namespaces": _KUBERNETES,
-    "GatewayConfig spec.audit.redact": _CONTENT,
-    "GatewayConfig spec.audit.sinks[].otlp": "write to `file` or `stdout` and let a collector read it",
-    "GatewayConfig spec.audit.sinks[].http": "write to `file` or `stdout` and let a collector read it",
     "GatewayConfig * secretRef": _KUBERNETES,
     "MCPServer spec.upstream.service": _KUBERNETES,
     "MCPServer spec.upstream.http2": "this version speaks HTTP/1.1",
@@ -32,8 +29,6 @@ FIELDS: dict[str, str] = {
 
 VALUES: dict[tuple[str, str], str] = {
     ("GatewayConfig spec.config.source", "kubernetes"): _KUBERNETES,
-    ("GatewayConfig spec.audit.bodies", "redacted"): "redaction comes later; choose `metadata` or `full`",
-    ("MCPServer spec.audit.bodies", "redacted"): "redaction comes later; choose `metadata` or `full`",
 }
 
 

@@ -89,6 +89,8 @@ class FileSinkSettings:
 
     path: Path
     rotate_bytes: int
+    rotate_s: float = 86400.0
+    is_compressed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +99,35 @@ class StdoutSinkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteSinkSettings:
+    """The audit log at a collector."""
+
+    kind: str
+    """Name of the sink in `plugins`: `http` or `otlp`."""
+
+    url: str
+    headers: tuple[Credential, ...] = ()
+    ca_file: Path | None = None
+    buffer_bytes: int = 64 << 20
+    timeout_s: float = 10.0
+
+
+SinkSettings: TypeAlias = FileSinkSettings | StdoutSinkSettings | RemoteSinkSettings
+
+
+@dataclass(frozen=True, slots=True)
 class AuditSettings:
     """What is written as evidence, where to, and what happens when it cannot be."""
 
-    sinks: tuple[FileSinkSettings | StdoutSinkSettings, ...]
+    sinks: tuple[SinkSettings, ...]
     bodies: Bodies
     on_failure: OnFailure
     durability: Durability
+    detect: tuple[str, ...] = ()
+    """Detectors whose finds `bodies: redacted` takes out, beside those that always count."""
+
+    keys: tuple[str, ...] = ()
+    """Names of keys whose values it takes out, beside those that always count."""
 
 
 @dataclass(frozen=True, slots=True)

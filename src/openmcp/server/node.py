@@ -191,6 +191,9 @@ class Node:
         faults = self._writer.faults
         if faults:
             details["auditFaults"] = faults
+        if self._writer.remote_faults:
+            # The files go on, so that this is no reason to send work elsewhere.
+            details["auditCollectors"] = self._writer.remote_faults
         if self._store_fault:
             details["storeFault"] = self._store_fault
         return self.worker.is_ready and not faults and not self._store_fault, details

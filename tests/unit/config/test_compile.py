@@ -17,6 +17,7 @@ from openmcp.config.snapshot import (
     KeySettings,
     MatchSpec,
     OnFailure,
+    RemoteSinkSettings,
     ServerSelectorSpec,
     Snapshot,
     StdoutSinkSettings,
@@ -53,7 +54,7 @@ def test_an_empty_gateway_is_on_loopback_and_denies_and_keeps_its_state(tmp_path
     assert settings.keys == KeySettings()
     assert settings.audit.sinks == (FileSinkSettings(tmp_path / "openmcp-data" / "audit", 256 << 20),)
     assert (settings.audit.on_failure, settings.audit.durability) == (OnFailure.BLOCK, Durability.ASYNC)
-    assert settings.audit.bodies is Bodies.METADATA
+    assert settings.audit.bodies is Bodies.REDACTED
     assert (settings.limits.request_bytes, settings.limits.headers_timeout_s) == (4 << 20, 10.0)
 
 
@@ -236,3 +237,28 @@ def test_a_signing_key_of_another_kind_is_a_fault(tmp_path: Path) -> None:
     [(place, text)] = faults(path)
     assert place == "g.yaml:4:25"
     assert "Ed25519" in text
+
+
+def test_collectors_come_with_their_credentials_and_what_is_redacted_beside_the_defaults(tmp_path: Path) -> None:
+    sinks = (
+        "[{file: {rotateEvery: 1h, compress: none}}, {otlp: {}},"
+        " {http: {url: 'https://in.example.com/x?y', buffer: 1MiB, caFile: ca.pem,"
+        " headers: [{header: Authorization, prefix: 'Bearer ', value: {env: TOKEN}}]}}]"
+    )
+    audit = gateway(tmp_path, f"{{audit: {{sinks: {sinks}, redact: {{detect: [email], keys: [ssn]}}}}}}").audit
+    file, otlp, http = audit.sinks
+    assert file == FileSinkSettings(tmp_path / "openmcp-data" / "audit", 256 << 20, 3600.0, is_compressed=False)
+    assert otlp == RemoteSinkSettings("otlp", "http://127.0.0.1:4318/v1/logs")
+    assert isinstance(http, RemoteSinkSettings)
+    assert (http.url, http.buffer_bytes, http.ca_file) == ("https://in.example.com/x?y", 1 << 20, tmp_path / "ca.pem")
+    assert [(item.header, item.value) for item in http.headers] == [("Authorization", f"Bearer {ENV['TOKEN']}")]
+    assert (audit.detect, audit.keys) == (("email",), ("ssn",))
+    assert ENV["TOKEN"] not in repr(audit)
+
+
+def test_a_detector_that_there_is_not_is_a_fault(tmp_path: Path) -> None:
+    [(place, text)] = faults(
+        write(tmp_path, resource("GatewayConfig", "g", "{audit: {redact: {detect: [email, emial]}}}"))
+    )
+    assert place == "g.yaml:4:41"
+    assert "did you mean `email`" in text

@@ -11,6 +11,10 @@ class SinkFailed(Exception):
     """The sink took nothing just now; the writer keeps the bytes and tries again."""
 
 
+class BatchRefused(SinkFailed):
+    """The sink says of just these bytes that it will never take them."""
+
+
 class AuditSink(Protocol):
     """Keeps lines, in order, each once."""
 

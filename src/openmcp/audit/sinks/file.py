@@ -1,16 +1,21 @@
 """The audit log in files: `<folder>/<writer>-<n>.jsonl`, one writer each.
 
 A part is readable by its owner only, is never opened twice and never replaced. It ends
-when it has reached its size or when the operator asks (SIGHUP), always between lines.
+when it has reached its size or age, or when the operator asks (SIGHUP), always between
+lines; then it goes to the shelf.
 """
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from openmcp.audit.shelf import Shelf
 from openmcp.audit.sinks.base import AuditSink, SinkFailed
 
 ROTATE_BYTES: Final = 256 << 20
+ROTATE_S: Final = 86_400.0
 
 
 class FileSink:
@@ -18,10 +23,25 @@ class FileSink:
 
     name = "file"
 
-    def __init__(self, folder: Path, *, writer: str, rotate_bytes: int = ROTATE_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        writer: str,
+        rotate_bytes: int = ROTATE_BYTES,
+        rotate_s: float = ROTATE_S,
+        shelf: Shelf | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`shelf`: where parts go that have ended; without one they stay as they are."""
         self._folder = folder
         self._writer = writer
         self._rotate_bytes = rotate_bytes
+        self._rotate_s = rotate_s
+        self._shelf = shelf
+        self._clock = clock
+        self._opened_at = 0.0
+        self._writes = 0
         self._number = 0
         self._descriptor: int | None = None
         self._size = 0
@@ -47,6 +67,7 @@ class FileSink:
         except OSError as error:
             raise SinkFailed(str(error)) from error
         self._size += written
+        self._writes += 1
         return written
 
     def sync(self) -> None:
@@ -58,7 +79,9 @@ class FileSink:
             raise SinkFailed(str(error)) from error
 
     def is_full(self) -> bool:
-        return self._size >= self._rotate_bytes
+        # A part that has only its first line says nothing yet that could be put away.
+        is_old = self._writes > 1 and self._clock() - self._opened_at >= self._rotate_s
+        return is_old or self._size >= self._rotate_bytes
 
     def turn(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -67,11 +90,21 @@ class FileSink:
             descriptor = os.open(path, flags, 0o600)
         except OSError as error:
             raise SinkFailed(str(error)) from error
-        self.close()
-        self._descriptor, self._size = descriptor, 0
+        ended = self.path if self._descriptor is not None else None
+        self._end()
+        self._descriptor, self._size, self._writes = descriptor, 0, 0
+        self._opened_at = self._clock()
         self._number += 1
+        if ended is not None and self._shelf is not None:
+            self._shelf.put(ended)
 
     def close(self) -> None:
+        # The last part stays as it is: a stop must not wait for it.
+        self._end()
+        if self._shelf is not None:
+            self._shelf.close()
+
+    def _end(self) -> None:
         if self._descriptor is None:
             return
         descriptor, self._descriptor = self._descriptor, None

@@ -5,15 +5,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from openmcp.config import snapshot, values
+from openmcp.config.compile.audit import compile_audit
 from openmcp.config.compile.credentials import credentials
 from openmcp.config.compile.tls import serving_tls
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
 from openmcp.config.resources import GatewayConfigDocument
 from openmcp.config.resources.base import SecretRef
-from openmcp.config.resources.gateway import Audit, Limits, Listener, Sink
+from openmcp.config.resources.gateway import Limits, Listener
 from openmcp.config.secrets import Secrets, ed25519_seed, without_newline
-from openmcp.model.server import Bodies
 from openmcp.model.tls import ServingTls
 
 _LOOPBACK: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
@@ -34,7 +34,7 @@ def compile_gateway(inventory: Inventory, secrets: Secrets) -> snapshot.GatewayS
         workers=1,
         state=_state(spec.state.url, inventory.base, data_dir=data_dir),
         keys=_keys(inventory.gateways[0], secrets) if inventory.gateways else snapshot.KeySettings(),
-        audit=_audit(spec.audit, inventory.base, data_dir=data_dir),
+        audit=compile_audit(inventory, secrets, data_dir=data_dir),
         limits=_limits(spec.limits),
         is_default_allow=spec.policy.default == "allow",
         policy_headers=tuple(sorted({name.lower() for name in spec.policy.headers})),
@@ -139,22 +139,6 @@ def _stretched(
     if text and len(text) < snapshot.KEY_BYTES:
         secrets.report(placed, f"the key is too short: it has to be at least {snapshot.KEY_BYTES} bytes long", *loc)
     return text if len(text) == snapshot.KEY_BYTES else hashlib.sha256(text).digest()
-
-
-def _audit(audit: Audit, base: Path, *, data_dir: Path) -> snapshot.AuditSettings:
-    return snapshot.AuditSettings(
-        sinks=tuple(_sink(sink, base, data_dir=data_dir) for sink in audit.sinks),
-        bodies=Bodies(audit.bodies),
-        on_failure=snapshot.OnFailure(audit.on_failure),
-        durability=snapshot.Durability(audit.durability),
-    )
-
-
-def _sink(sink: Sink, base: Path, *, data_dir: Path) -> snapshot.FileSinkSettings | snapshot.StdoutSinkSettings:
-    if sink.file is None:
-        return snapshot.StdoutSinkSettings()
-    path = _under(base, sink.file.path) if sink.file.path else data_dir / "audit"
-    return snapshot.FileSinkSettings(path, values.size_bytes(sink.file.rotate))
 
 
 def _tracing(placed: Placed[GatewayConfigDocument], secrets: Secrets) -> snapshot.TracingSettings | None:

@@ -12,6 +12,7 @@ from openmcp.config.values import (
     HostName,
     NetworkText,
     Origin,
+    ReplicaUrl,
     Size,
     StateUrl,
     header_name,
@@ -128,9 +129,63 @@ class FileSink(Fields):
     rotate: Size = "256MiB"
     """Size at which a new file is begun. The default is still handled well by editors and copies quickly."""
 
+    rotate_every: Duration = "24h"
+    """Age at which a new file is begun, so that a quiet gateway's evidence can be put away, too."""
+
+    compress: Literal["zstd", "none"] = "zstd"
+    """What becomes of a file that has ended: a tenth of its size (`.jsonl.zst`), or nothing. Old files are never
+    deleted: how long evidence is kept is the operator's to say."""
+
 
 class StdoutSink(Fields):
     """Writes the audit log to standard output, for collectors of container logs."""
+
+
+class CollectorHeader(Fields):
+    """A header that the collector wants, usually a credential."""
+
+    header: Annotated[str, AfterValidator(header_name)]
+    """Name of the header."""
+
+    prefix: str = ""
+    """Text before the secret, such as `"Bearer "`."""
+
+    value: SecretRef
+    """Where the secret is read from."""
+
+
+class RemoteSink(Fields):
+    """What sinks have in common that send the audit log elsewhere."""
+
+    headers: Items[CollectorHeader] = ()
+    """What the collector wants to see: `Authorization`, an index, a tenant."""
+
+    ca_file: NonEmpty | None = None
+    """Authorities (PEM) that may vouch for the collector. Default: the system's."""
+
+    buffer: Size = "64MiB"
+    """Lines that may wait in memory while the collector does not take them; beyond it they are counted and left out.
+
+    They stay in the files: a remote sink never holds up a local one. Without a local sink nothing is left out, and
+    `onFailure` says what happens.
+    """
+
+    timeout: Duration = "10s"
+    """Longest wait for the collector's answer to one batch."""
+
+
+class HttpSink(RemoteSink):
+    """Sends the audit log in batches of JSON lines (`application/x-ndjson`) to a collector, each line at least once."""
+
+    url: ReplicaUrl
+    """Where batches are posted to."""
+
+
+class OtlpSink(RemoteSink):
+    """Sends the audit log as OpenTelemetry log records (OTLP/HTTP, JSON) to a collector, each line at least once."""
+
+    endpoint: BaseUrl = "http://127.0.0.1:4318"
+    """Base URL of the collector; `/v1/logs` is added. Default: a collector beside the gateway."""
 
 
 class Sink(Fields):
@@ -142,14 +197,34 @@ class Sink(Fields):
     stdout: StdoutSink | None = None
     """Standard output."""
 
+    http: HttpSink | None = None
+    """A collector of JSON lines."""
+
+    otlp: OtlpSink | None = None
+    """A collector of OpenTelemetry."""
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.file is None) == (self.stdout is None):
-            raise ValueError("a sink is one thing: give either `file` or `stdout`")
+        if sum(sink is not None for sink in (self.file, self.stdout, self.http, self.otlp)) != 1:
+            raise ValueError("a sink is one thing: give one of `file`, `stdout`, `http` and `otlp`")
         return self
 
 
-Bodies = Literal["none", "metadata", "full"]
+Bodies = Literal["none", "metadata", "redacted", "full"]
+
+
+class Redact(Fields):
+    """What is taken out of everything that is written, beside what always is.
+
+    Always: what a detector of secrets finds, `us-ssn`, `credit-card`, `iban`, and the values of keys that are named
+    like a secret (`password`, `token`, `authorization`, …).
+    """
+
+    detect: Items[NonEmpty] = ()
+    """Names of further detectors."""
+
+    keys: Items[NonEmpty] = ()
+    """Names of further keys whose values are taken out; case, `-` and `_` do not matter."""
 
 
 class Audit(Fields):
@@ -158,11 +233,14 @@ class Audit(Fields):
     sinks: Annotated[Items[Sink], Field(min_length=1)] = (Sink(file=FileSink()),)
     """Where records go; each record goes to all of them. Default: files under `<dataDir>/audit`."""
 
-    bodies: Bodies = "metadata"
-    """How much of message bodies is kept: `none`, `metadata` (names, sizes, digests), `full`.
+    bodies: Bodies = "redacted"
+    """How much of message bodies is kept: `none`, `metadata` (names and sizes), `redacted`, `full`.
 
-    Not `full` by default: bodies hold what users typed.
+    `redacted` by default: a flow can be replayed, and secrets and personal data that are recognised are not in it.
     """
+
+    redact: Redact = Redact()
+    """What `redacted` takes out."""
 
     on_failure: Literal["block", "failClosed", "drop"] = "block"
     """When the log cannot be written: `block` (wait up to 5 s, then refuse), `failClosed` (refuse), `drop` (count).
@@ -177,26 +255,13 @@ class Audit(Fields):
     """
 
 
-class TraceHeader(Fields):
-    """A header that the collector wants, usually a credential."""
-
-    header: Annotated[str, AfterValidator(header_name)]
-    """Name of the header."""
-
-    prefix: str = ""
-    """Text before the secret, such as `"Bearer "`."""
-
-    value: SecretRef
-    """Where the secret is read from."""
-
-
 class OtlpTraces(Fields):
     """A collector that takes traces by OTLP over HTTP."""
 
     endpoint: BaseUrl
     """Base URL of the collector, such as `http://127.0.0.1:4318`; `/v1/traces` is added."""
 
-    headers: Items[TraceHeader] = ()
+    headers: Items[CollectorHeader] = ()
     """Headers that the collector wants."""
 
 

@@ -236,7 +236,7 @@ class ServerAudit(Fields):
     """Evidence about this server."""
 
     bodies: Bodies | None = None
-    """How much of message bodies is kept: `none`, `metadata`, `full`. Default: the gateway's."""
+    """How much of message bodies is kept: `none`, `metadata`, `redacted`, `full`. Default: the gateway's."""
 
 
 class ServerTracing(Fields):
