@@ -6,10 +6,13 @@ alike and are nobody's.
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import pytest
+from cryptography import x509
 
 from openmcp import plugins
 from openmcp.config.identities import (
@@ -18,22 +21,29 @@ from openmcp.config.identities import (
     ApiKeySourceSettings,
     BasicIdentity,
     BasicSourceSettings,
+    Bundle,
     IdentitySpec,
     JwtSourceSettings,
     KubernetesSourceSettings,
+    MeshSettings,
+    MtlsSettings,
     SignatureIdentity,
     SignatureSourceSettings,
     SourceSettings,
     SourceSpec,
+    SpiffeSettings,
 )
 from openmcp.errors import Unauthenticated
 from openmcp.identity.agents import identity_chain
 from openmcp.identity.chain import IdentityChain
 from openmcp.identity.lasting import Lasting
 from openmcp.model.agent import Trust
-from openmcp.model.http import Request
+from openmcp.model.http import Peer, Request
 from openmcp.model.server import Authentication, Server
+from tests.support.certificates import DAY, Authority, Made
 from tests.support.credentials import ISSUER, NOW, Clock, argon2id, basic, claims, key_set, request, signed, token
+from tests.support.spire import TrustDomain
+from tests.unit.identity.certs import der
 
 NAME = "source"
 SERVER = Server("desk", "/desk", (), Authentication((NAME,)))
@@ -61,6 +71,9 @@ class Case:
 
     ends: float | None = None
     """When bot's credential ends."""
+
+    at: float = NOW
+    """When all this is."""
 
 
 def bearer(text: str) -> Request:
@@ -122,6 +135,51 @@ CASES = [
     ),
 ]
 
+CA, DOMAIN = Authority("partners"), TrustDomain("a.org")
+BOT, SVID = CA.issue(x509.DNSName("bot.example")), DOMAIN.svid()
+XFCC, URI = "x-forwarded-client-cert", "spiffe://cluster.local/ns/support/sa/bot"
+
+
+def showing(made: Made) -> Request:
+    peer = Peer("192.0.2.1", certificate=made.der, chain=tuple(der(one) for one in made.intermediates))
+    return msgspec.structs.replace(request(), peer=peer)
+
+
+def relayed(value: str) -> Request:
+    return msgspec.structs.replace(request({XFCC: value}), peer=Peer("192.0.2.1", is_trusted=True))
+
+
+CASES += [
+    Case(
+        "mtls",
+        MtlsSettings((CA.der,)),
+        IdentitySpec(principal_id=f"x509:{NAME}:dns:bot.example", source=NAME),
+        Trust.CERTIFICATE,
+        lambda: showing(BOT),
+        lambda: [showing(CA.issue(x509.DNSName("a"), x509.DNSName("b"))), showing(CA.issue(life=-DAY))],
+        ends=BOT.certificate.not_valid_after_utc.timestamp(),
+        at=time.time(),
+    ),
+    Case(
+        "spiffe",
+        SpiffeSettings({"a.org": Bundle((DOMAIN.authority.der,))}, frozenset({"a.org"})),
+        IdentitySpec(principal_id="spiffe://a.org/bot"),
+        Trust.CERTIFICATE,
+        lambda: showing(SVID),
+        lambda: [showing(DOMAIN.svid("")), showing(TrustDomain("a.org").svid())],
+        ends=SVID.certificate.not_valid_after_utc.timestamp(),
+        at=time.time(),
+    ),
+    Case(
+        "mesh",
+        MeshSettings(XFCC, Trust.HEADER, is_xfcc=True),
+        IdentitySpec(principal_id=f"mesh:{NAME}:{URI}", source=NAME),
+        Trust.HEADER,
+        lambda: relayed(f"By=x;Hash=y;URI={URI}"),
+        lambda: [relayed(f"URI={URI};URI={URI}"), relayed(URI), relayed('URI="')],
+    ),
+]
+
 
 @pytest.fixture(params=CASES, ids=lambda case: case.method)
 def case(request: pytest.FixtureRequest) -> Case:
@@ -132,7 +190,9 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 def chain(case: Case, clock: Clock | None = None, *, agents: Sequence[str] = ("bot",)) -> IdentityChain:
     known = [AgentSpec(name, "", frozenset({"staff"}), {}, (case.identity,)) for name in agents]
-    return identity_chain([SourceSpec(NAME, 1, case.method, case.settings)], known, lasting=Lasting(clock or Clock()))
+    return identity_chain(
+        [SourceSpec(NAME, 1, case.method, case.settings)], known, lasting=Lasting(clock or Clock(case.at))
+    )
 
 
 async def refusal(chain: IdentityChain, request: Request, server: Server = SERVER) -> Unauthenticated:
@@ -185,7 +245,7 @@ async def test_who_comes_again_is_the_same_agent(case: Case) -> None:
 
 
 async def test_an_agent_holds_until_its_credential_ends(case: Case) -> None:
-    clock = Clock()
+    clock = Clock(case.at)
     asked = chain(case, clock)
     found = await asked.identify(case.presents(), SERVER)
     assert asked.current(found, SERVER) is found
@@ -209,5 +269,4 @@ async def test_the_credential_is_announced_to_the_chain(case: Case) -> None:
 
 
 def test_every_built_in_source_has_a_case() -> None:
-    assert {case.method for case in CASES} >= {"apiKey", "basic", "jwt", "kubernetes", "signature"}
-    assert {case.method for case in CASES} <= set(plugins.names("identity_source"))
+    assert {case.method for case in CASES} == set(plugins.BUILT_IN["identity_source"])

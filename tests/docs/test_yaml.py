@@ -9,7 +9,7 @@ import yaml
 from openmcp.config import yaml_file
 from openmcp.config.documents import validate
 from openmcp.config.loader import load
-from tests.docs import pages
+from tests.docs import made, pages
 
 BLOCKS = pages.of_language("yaml")
 COMPLETE = [block for block in BLOCKS if block.label == "complete"]
@@ -39,6 +39,7 @@ def test_documents_have_examples_of_each_form() -> None:
 def test_complete_configuration_loads_without_a_warning(block: pages.Block, tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text(block.text)
+    made.certificates(block.text, tmp_path)
     loaded = load([path], env=secrets(block.text, tmp_path))
     assert loaded.snapshot.servers or loaded.snapshot.agents
     if pages.name(block.page) != NEEDS_A_KEY:

@@ -6,6 +6,7 @@ requests it made, kept beside it.
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -75,9 +76,15 @@ class Connected:
 
 @asynccontextmanager
 async def connected(
-    url: str, mode: str, *, headers: Mapping[str, str] | None = None, decline: bool = False, log_level: Any = None
+    url: str,
+    mode: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    decline: bool = False,
+    log_level: Any = None,
+    verify: ssl.SSLContext | bool = True,
 ) -> AsyncIterator[Connected]:
-    """A client of that mode; it answers questions and prompts, or declines them."""
+    """A client of that mode; it answers questions and prompts, or declines them. `verify`: how it speaks TLS."""
     seen = Seen()
 
     async def note(response: httpx2.Response) -> None:
@@ -112,7 +119,11 @@ async def connected(
 
     timeout = httpx2.Timeout(WAIT_S, read=60.0)
     async with httpx2.AsyncClient(
-        headers=dict(headers or {}), timeout=timeout, trust_env=False, event_hooks={"response": [note]}
+        headers=dict(headers or {}),
+        timeout=timeout,
+        trust_env=False,
+        event_hooks={"response": [note]},
+        verify=verify,
     ) as http:
         client = Client(
             streamable_http_client(url, http_client=http),

@@ -4,6 +4,7 @@ The header counts only from the listener's `trustedPeers`. From anybody else it 
 here: the chain takes it out of the request before anything else looks at it.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 from openmcp.config.identities import AgentSpec, MeshSettings, SourceSpec
@@ -18,6 +19,7 @@ _MAX_CHARS = 32 << 10
 """An element with a chain of certificates in it is shorter."""
 
 _MAX_ID_CHARS = 2048
+_FINGERPRINT = 12
 _KNOWN = 4096
 _KNOWN_CHARS = 4096
 """Longer values are read each time: what is remembered has to stay within 16 MiB."""
@@ -59,7 +61,11 @@ class MeshSource:
         except ValueError as error:
             return Invalid(f"{self._header}: {error}")
         principal = Principal(
-            id=f"mesh:{self.name}:{identity}", source=self.name, method="mesh", trust=self._settings.trust
+            id=f"mesh:{self.name}:{identity}",
+            source=self.name,
+            method="mesh",
+            trust=self._settings.trust,
+            fingerprint=hashlib.sha256(value.encode("latin-1", "replace")).hexdigest()[:_FINGERPRINT],
         )
         if len(value) <= _KNOWN_CHARS:
             if len(self._known) >= _KNOWN:

@@ -1,4 +1,4 @@
-"""SPIFFE identities: X.509-SVIDs of client certificates.
+"""SPIFFE identities: X.509-SVIDs of client certificates, JWT-SVIDs in `Authorization`.
 
 An SVID is verified with the bundle of the trust domain that it names, and no other. One
 merged pool would let the authority of any domain vouch for workloads of all of them.
@@ -12,6 +12,7 @@ from openmcp.config.identities import AgentSpec, SourceSpec, SpiffeSettings
 from openmcp.identity import certificates
 from openmcp.identity.bundles import Bundles
 from openmcp.identity.certificates import Known, Presented, Proof, Unproven
+from openmcp.identity.jwt_svid import JwtSvids, token_in
 from openmcp.identity.lasting import Lasting
 from openmcp.identity.source import Absent, IdentitySource, Invalid, Verdict
 from openmcp.model import spiffe
@@ -24,12 +25,13 @@ from openmcp.model.spiffe import SpiffeId
 class SpiffeSource:
     """Recognises workloads by their SVIDs."""
 
-    headers: frozenset[str] = frozenset()
+    headers = frozenset({"authorization"})
 
     def __init__(self, name: str, settings: SpiffeSettings, lasting: Lasting) -> None:
         self.name = name
         self._clock = lasting.clock
         self._bundles = Bundles.of(settings, lasting)
+        self._tokens = JwtSvids(name, self._bundles, audiences=settings.audiences, lasting=lasting)
         self._known = Known(lasting.clock)
         self._revision = self._bundles.revision
 
@@ -45,16 +47,21 @@ class SpiffeSource:
         return self._bundles.authorities()
 
     async def verify(self, request: Request, server: Server) -> Verdict:
-        """Return the workload whose SVID was presented."""
+        """Return the workload whose SVID was presented; a certificate counts for more than a token."""
         peer = request.peer
         if peer.certificate is None:
-            return Absent.ABSENT
-        return self._certificate(peer.certificate, peer.chain)
+            return self._tokens.verify(request, server)
+        verdict = self._certificate(peer.certificate, peer.chain)
+        if verdict is Absent.ABSENT:
+            return self._tokens.verify(request, server)
+        if server.authentication.is_strict and isinstance(verdict, Principal):
+            return self._agreed(verdict, request, server)
+        return verdict
 
     def vouches(self, principal: Principal) -> bool:
         """Whether the bundle of the workload's trust domain is still known, and vouches for its certificate."""
         if not principal.certificates:
-            return False
+            return self._tokens.vouches(principal)
         leaf, *chain = principal.certificates
         verdict = self._certificate(leaf, tuple(chain))
         return isinstance(verdict, Principal) and verdict.id == principal.id
@@ -95,6 +102,15 @@ class SpiffeSource:
         for issuer in proof.chain[1:]:
             _check_issuer(issuer, workload)
         return proof
+
+    def _agreed(self, verdict: Principal, request: Request, server: Server) -> Verdict:
+        """What is presented beside a certificate has to hold, too, and be of the same workload."""
+        if token_in(request) is None:
+            return verdict
+        token = self._tokens.verify(request, server)
+        if isinstance(token, Principal) and token.id != verdict.id:
+            return Invalid("the X.509-SVID and the JWT-SVID are of different workloads")
+        return token if isinstance(token, Invalid) else verdict
 
 
 def workload_in(certificate: x509.Certificate) -> SpiffeId | None:

@@ -75,6 +75,8 @@ class Demands:
     """What a token has to fulfil, whatever route it is shown to."""
 
     issuer: str
+    """`""` = whoever has the key."""
+
     algorithms: frozenset[str]
     types: frozenset[str]
     """Lower-case `typ` values; a token without `typ` is taken."""
@@ -92,7 +94,7 @@ class Demands:
         kind = token.header.get("typ", "jwt")
         if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in self.types:
             raise BadToken(f"a token of the type {kind!r:.40} is not taken")
-        if token.claims.get("iss") != self.issuer:
+        if self.issuer and token.claims.get("iss") != self.issuer:
             raise BadToken("another issuer")
         ends = _time(token, "exp")
         if ends is None:
