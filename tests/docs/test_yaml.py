@@ -10,11 +10,13 @@ from openmcp.config import yaml_file
 from openmcp.config.documents import validate
 from openmcp.config.loader import load
 from tests.docs import made, pages
+from tests.support import credentials
 
 BLOCKS = pages.of_language("yaml")
 COMPLETE = [block for block in BLOCKS if block.label == "complete"]
 IN_FILES = sorted({block.page for block in BLOCKS if block.label.startswith("file=")})
 PARTS = [block for block in BLOCKS if not block.label]
+SECRET = "a secret of the tests, long enough for all"
 NEEDS_A_KEY = "README.md"
 """Its configuration is finished by what `openmcp key new` prints; test_readme does that."""
 
@@ -24,8 +26,12 @@ def secrets(text: str, folder: Path) -> dict[str, str]:
     for name in re.findall(r"\{file: ([\w./-]+)\}", text):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("a secret of the tests")
-    return dict.fromkeys(re.findall(r"\{env: (\w+)\}", text), "a secret of the tests")
+        path.write_text(SECRET)
+    return {name: _value(name) for name in re.findall(r"\{env: (\w+)\}", text)}
+
+
+def _value(name: str) -> str:
+    return credentials.argon2id("correct") if name.endswith("_HASH") else SECRET
 
 
 def test_documents_have_examples_of_each_form() -> None:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from openmcp.config.resources.base import Fields, SecretRef, SourcedIdentity
 from openmcp.config.values import Duration
@@ -43,7 +43,7 @@ class BasicIdentity(SourcedIdentity):
     user: Annotated[str, AfterValidator(_user)]
     """The user's name."""
 
-    argon2id: SecretRef
+    argon2id: Annotated[SecretRef, Field(alias="argon2id")]
     """Where the hash of the password is read from: `$argon2id$v=19$m=…,t=…,p=…$…$…`."""
 
     @property
