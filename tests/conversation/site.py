@@ -38,6 +38,7 @@ CANARY = "canary"
 """In every secret that a test makes; no line of evidence may hold it."""
 
 KEYRING = Keyring(sealing=(b"s" * 32,), hashing=b"h" * 32)
+KEYS = identities.SourceSpec("keys", 1, "apiKey", identities.ApiKeySourceSettings("authorization"))
 ERAS = ("legacy", "modern")
 Given: TypeAlias = RuleSpec | PolicySpec
 _GIVEN = re.compile(r'(?:^id: |"requestState":")([^"\n]+)', re.MULTILINE)
@@ -97,6 +98,9 @@ class Setting:
     groups: frozenset[str] = frozenset({"staff"})
     streams: int = 100
     is_anonymous_allowed: bool = False
+    sources: tuple[identities.SourceSpec, ...] = ()
+    """Identity sources beside the API keys, asked before them."""
+
     server: dict[str, Any] = field(default_factory=dict[str, Any])
     """Fields of `Server` that differ."""
 
@@ -204,7 +208,7 @@ class Site:
             revision=str(self.revision),
             gateway=_gateway(self.setting.streams),
             servers=tuple(self._server(name) for name in self.setting.servers),
-            sources=(identities.SourceSpec("keys", 1, "apiKey", identities.ApiKeySourceSettings("authorization")),),
+            sources=(*self.setting.sources, KEYS),
             agents=tuple(_agent(name, self.setting.groups) for name in self.setting.agents),
             policies=(PolicySpec("all", rules), *policies) if rules else policies,
         )
@@ -212,7 +216,10 @@ class Site:
     def _server(self, name: str) -> Server:
         changes = {
             "replicas": tuple(replica.address for replica in self.replicas),
-            "authentication": Authentication(("keys",), is_anonymous_allowed=self.setting.is_anonymous_allowed),
+            "authentication": Authentication(
+                (*(source.name for source in self.setting.sources), KEYS.name),
+                is_anonymous_allowed=self.setting.is_anonymous_allowed,
+            ),
             "bodies": Bodies.FULL,
             **self.setting.server,
         }

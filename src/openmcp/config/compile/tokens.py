@@ -78,7 +78,9 @@ def _ca_file(placed: Source, written: TokenSource, secrets: Secrets, *, method: 
     if written.ca_file is None:
         return None
     loc = ("spec", method, "caFile")
-    if b"-----BEGIN CERTIFICATE-----" not in secrets.read_pem(placed, written.ca_file, *loc):
+    known = len(secrets.faults)
+    content = secrets.read_pem(placed, written.ca_file, *loc)
+    if b"-----BEGIN CERTIFICATE-----" not in content and len(secrets.faults) == known:
         secrets.report(placed, "the file holds no certificate: give PEM (-----BEGIN CERTIFICATE-----)", *loc)
     return _path(placed, written.ca_file)
 
