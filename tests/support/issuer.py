@@ -15,8 +15,8 @@ from joserfc import jwk, jwt
 with warnings.catch_warnings():
     # The provider's own libraries move on; that is not what is tested.
     warnings.simplefilter("ignore")
-    import oidc_provider_mock
-    from oidc_provider_mock._storage import storage
+    import oidc_provider_mock  # type: ignore[import-untyped]
+    from oidc_provider_mock._storage import storage  # type: ignore[import-untyped]
 
 
 @dataclass

@@ -6,7 +6,7 @@ could be sent again.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -61,21 +61,26 @@ class Nonces:
         self.began = clock()
         """Since when nonces are remembered: what was signed before may have been sent before, too."""
 
-        self._seen: dict[str, dict[str, float]] = {}
+        self._seen: dict[str, dict[str, tuple[float, Hashable]]] = {}
 
-    def is_first(self, key_id: str, nonce: str, until: float) -> bool:
+    def is_first(self, key_id: str, nonce: str, *, until: float, use: Hashable = None) -> bool:
         """Whether a nonce of this key comes for the first time; a key that signs too much loses the right to more.
 
+        `use` names the request that shows it: the same one is asked for again where the configuration has changed
+        meanwhile. `None` = no request is the same.
         Only signatures that verify get here, and each key has a memory of its own: nobody pushes out another's.
         """
         seen = self._seen.setdefault(key_id, {})
         now = self._clock()
         # In the order of their coming, which is nearly that of their end.
-        while seen and (oldest := next(iter(seen))) and seen[oldest] <= now:
+        while seen and (oldest := next(iter(seen))) and seen[oldest][0] <= now:
             del seen[oldest]
-        if nonce in seen or len(seen) >= _NONCES_CAP:
+        known = seen.get(nonce)
+        if known is not None:
+            return use is not None and known[1] == use
+        if len(seen) >= _NONCES_CAP:
             return False
-        seen[nonce] = until
+        seen[nonce] = (until, use)
         return True
 
 
@@ -146,7 +151,7 @@ class SignatureSource:
         try:
             covered, parameters = self._verified(request)
             key_id = _require(covered, parameters, request)
-            self._require_once(key_id, parameters)
+            self._require_once(key_id, parameters, _use(request))
         except HTTPMessageSignaturesException as error:
             return Invalid(f"the signature does not verify: {str(error)[:200]}")
         return self._principals[key_id]
@@ -170,14 +175,14 @@ class SignatureSource:
             return result.covered_components, result.parameters
         raise fault
 
-    def _require_once(self, key_id: str, parameters: Mapping[str, object]) -> None:
+    def _require_once(self, key_id: str, parameters: Mapping[str, object], use: Hashable) -> None:
         created, nonce = parameters["created"], parameters.get("nonce")
         assert isinstance(created, int)  # the verifier has looked
         if not isinstance(nonce, str) or not 0 < len(nonce) <= _NONCE_CHARS:
             raise InvalidSignature("it has no nonce")
         if created < int(self._nonces.began):
             raise InvalidSignature("it was made before this gateway began to remember nonces; sign again")
-        if not self._nonces.is_first(key_id, nonce, created + self._max_age_s + _SKEW_S):
+        if not self._nonces.is_first(key_id, nonce, until=created + self._max_age_s + _SKEW_S, use=use):
             raise InvalidSignature("its nonce was used before")
 
 
@@ -243,6 +248,11 @@ def _require(covered: Mapping[str, str], parameters: Mapping[str, object], reque
     key_id = parameters["keyid"]
     assert isinstance(key_id, str)  # it was resolved
     return key_id
+
+
+def _use(request: Request) -> Hashable:
+    """Return what no two requests share: those that are there together are two objects, others came at two times."""
+    return (request.received_ns, id(request)) if request.received_ns else None
 
 
 def _principal(source: str, entry: KeyEntry) -> Principal:

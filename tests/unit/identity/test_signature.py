@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from openmcp.config.identities import AgentSpec, SignatureIdentity, SignatureSourceSettings, SourceSpec
@@ -110,6 +111,16 @@ async def test_a_nonce_stays_used_over_a_reload_and_belongs_to_its_key() -> None
     assert isinstance(await verdict(source(lasting), other), Principal)
 
 
+async def test_a_request_that_is_judged_again_under_a_newer_configuration_is_no_replay() -> None:
+    keys, headers = source(), made()
+    once, copy = (msgspec.structs.replace(request(headers), received_ns=1) for _ in range(2))
+    for _ in range(2):
+        assert isinstance(await keys.verify(once, SERVER), Principal)
+    assert isinstance(await keys.verify(copy, SERVER), Invalid)
+    later = msgspec.structs.replace(once, received_ns=2)
+    assert isinstance(await keys.verify(later, SERVER), Invalid)
+
+
 async def test_a_signature_without_a_nonce_could_be_sent_again() -> None:
     assert "nonce" in await why(source(), made(nonce=None))
 
@@ -170,11 +181,11 @@ async def test_nonces_are_bounded_for_each_key_and_forgotten_in_time() -> None:
     clock = Clock()
     nonces = Nonces(clock)
     for number in range(65_536):
-        assert nonces.is_first("a", str(number), NOW + 60)
-    assert not nonces.is_first("a", "one more", NOW + 60)
-    assert nonces.is_first("b", "one more", NOW + 60)
+        assert nonces.is_first("a", str(number), until=NOW + 60)
+    assert not nonces.is_first("a", "one more", until=NOW + 60)
+    assert nonces.is_first("b", "one more", until=NOW + 60)
     clock.now += 61
-    assert nonces.is_first("a", "0", clock.now + 60)
+    assert nonces.is_first("a", "0", until=clock.now + 60)
 
 
 async def test_a_forged_signature_uses_up_nobodys_nonce() -> None:
