@@ -171,6 +171,11 @@ async def test_every_failure_gets_one_answer_and_each_its_true_reason(site: Site
         for answer in answers
     }
     assert len(shapes) == 1, shapes
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
+        assert (await http.post(site.gateway.url("desk"), content=BODY, headers=MCP)).status_code == 401
+        metrics = (await http.get(f"{site.gateway.admin}/metrics")).text
+    for labels in ('result="missing",source=""', 'result="invalid",source="corp"', 'result="invalid",source="legacy"'):
+        assert f"openmcp_authentication_total{{{labels}}}" in metrics, metrics
     records = [
         line for line in site.gateway.audit_records() if line.get("outcome", {}).get("kind") == "unauthenticated"
     ]

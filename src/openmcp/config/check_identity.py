@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 
+from openmcp.config import values
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
 from openmcp.config.resources import GatewayConfigDocument, IdentitySourceDocument
+from openmcp.config.resources.gateway import Listener
+from openmcp.config.resources.shared_secrets import SignatureSource
+from openmcp.config.resources.tokens import TokenSource
 from openmcp.errors import Fault
 
 
@@ -22,7 +26,7 @@ def faults(inventory: Inventory) -> Iterator[Fault]:
 
 def _unheard(source: Placed[IdentitySourceDocument], gateway: Placed[GatewayConfigDocument]) -> Iterator[Fault]:
     """No listener brings what the source reads."""
-    kind, _ = source.document.spec.kind
+    kind, written = source.document.spec.kind
     listeners = gateway.document.spec.listeners
     if kind == "mesh" and not any(listener.trusted_peers for listener in listeners):
         text = "no listener has `trustedPeers`, so this header is deleted wherever it comes from: name the proxy there"
@@ -30,6 +34,19 @@ def _unheard(source: Placed[IdentitySourceDocument], gateway: Placed[GatewayConf
     if kind == "mtls" and not _asks_for_certificates(gateway):
         text = "no listener asks for client certificates: set `tls.clientAuth` to `optional` or `required`"
         yield source.fault(text, "spec", "mtls")
+    if _needs_name(written) and not any(map(_has_name, listeners)):
+        text = "no listener has a `publicUrl`, which is what this source compares with: write what agents call it"
+        yield source.fault(text, "spec", kind)
+
+
+def _has_name(listener: Listener) -> bool:
+    """Whether there is a URL that agents call the listener by: the one that is written, or its one address."""
+    return listener.public_url is not None or values.address(listener.address).host not in ("0.0.0.0", "::")
+
+
+def _needs_name(kind: object) -> bool:
+    """Whether a source compares with the route's public URL, and with nothing else."""
+    return isinstance(kind, SignatureSource) or (isinstance(kind, TokenSource) and set(kind.audiences) == {"route"})
 
 
 def _in_vain(inventory: Inventory, gateway: Placed[GatewayConfigDocument]) -> Iterator[Fault]:

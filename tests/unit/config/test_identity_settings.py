@@ -105,6 +105,41 @@ def test_a_clusters_own_address_gets_what_every_pod_has_and_no_other_host_does(t
     assert spec.settings.token_file is None
 
 
+@pytest.mark.parametrize("spec", ["{jwt: {issuer: 'https://l.example.com'}}", "{kubernetes: {}}", "{signature: {}}"])
+def test_a_gateway_without_a_name_could_take_no_token_and_no_signature(tmp_path: Path, spec: str) -> None:
+    def gateway(listener: str) -> str:
+        return f"---\n{HEAD}kind: GatewayConfig\nmetadata: {{name: g}}\nspec: {{listeners: [{listener}]}}\n"
+
+    assert "publicUrl" in only_fault(tmp_path, source(spec) + gateway("{address: '0.0.0.0:8080'}"))
+    for named in ("{address: '0.0.0.0:8080', publicUrl: 'https://mcp.example.com'}", "{address: '127.0.0.1:8080'}"):
+        load([write(tmp_path, source(spec) + gateway(named))], env={})
+
+
+def test_every_setting_of_a_token_source_arrives(tmp_path: Path) -> None:
+    spec = """{order: 7, jwt: {
+      issuer: 'https://login.example.com', jwksUri: 'https://keys.example.com/set', audiences: [route, 'api://mcp/'],
+      algorithms: [ES256], types: [at+jwt], leeway: 5s, maxLifetime: 1h, maxStale: 10m, scopes: [mcp, openid],
+      claims: {agent: act.sub, onBehalfOf: sub, groups: roles, attributes: [tenant]}}}"""
+    (found,) = load([write(tmp_path, source(spec))], env={}).snapshot.sources
+    assert (found.name, found.order, found.method) == ("s", 7, "jwt")
+    assert found.settings == JwtSourceSettings(
+        issuer="https://login.example.com",
+        jwks_uri="https://keys.example.com/set",
+        audiences=frozenset({"api://mcp"}),
+        takes_route=True,
+        algorithms=("ES256",),
+        types=("at+jwt",),
+        leeway_s=5.0,
+        max_lifetime_s=3600.0,
+        stale_s=600.0,
+        scopes=("mcp", "openid"),
+        agent_claim="act.sub",
+        on_behalf_of_claim="sub",
+        groups_claim="roles",
+        attribute_claims=("tenant",),
+    )
+
+
 # ------------------------------------------------------------ identities
 
 

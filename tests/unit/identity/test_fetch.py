@@ -25,15 +25,25 @@ class Served:
     answers: dict[str, bytes] = field(default_factory=dict[str, bytes])
     requests: list[str] = field(default_factory=list[str])
     url: str = ""
+    has_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a connection was closed."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.requests.append(head)
         answer = self.answers.get(head.split(" ")[1])
-        if answer is not None:
-            writer.write(answer)
-            await writer.drain()
+        try:
+            if answer is None:
+                # Until the client has had enough.
+                await reader.read()
+            else:
+                writer.write(answer)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
             writer.close()
+            self.has_ended.set()
 
 
 def ok(body: bytes) -> bytes:
@@ -85,6 +95,7 @@ async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.Monkey
     async with serving({}) as served:
         with pytest.raises(FetchFailed):
             await HttpFetch()(f"{served.url}/keys")
+        await asyncio.wait_for(served.has_ended.wait(), 10)
 
 
 @pytest.mark.parametrize(
