@@ -141,6 +141,11 @@ class Runtime:
         await self._discovery.first(self._configured.servers)
         self._take(self._configured)
 
+    def sessions_by_server(self) -> dict[str, int]:
+        """Return how many living sessions each server has here. May be called from any thread."""
+        counts = self.sessions.count()
+        return {server.name: counts[server.name] for server in self.snapshot.servers}
+
     def start(self) -> None:
         """Probe the servers of the snapshot and read their lists, beside the exchanges."""
         self._discovery.follow(self._configured.servers)

@@ -193,8 +193,7 @@ async def test_each_change_is_in_the_evidence_and_the_metrics_once() -> None:
             ("accepted", "read", False),
         ]
         assert told[2]["by"] == "a person"
-        metrics = site.metrics.registry
-        assert metrics.get_sample_value("openmcp_definition_changes_total", {"server": "desk", "change": "new"}) == 1
+        assert b'openmcp_definition_changes_total{server="desk",change="new"} 1\n' in site.metrics.exposition()
 
 
 # ------------------------------------------------------------ replicas

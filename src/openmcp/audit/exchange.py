@@ -210,6 +210,8 @@ class Record:
             self._let_go(self._held)
         if self._came is not None:
             self._let_out()
+        if self._office.observer is not None and self.server is not None:
+            self._office.observer.came(self.server, self._size)
         method, name, parent = message.method, None, 0
         asked = self._asked
         if message.kind.is_reply and asked is not None and message.id == asked.id:
@@ -359,6 +361,12 @@ class Record:
         """Seconds from `sending` to the head of the server's answer; `None` without either."""
         steps = self._steps
         return (steps.first - steps.sent) / 1e9 if steps.first and steps.sent else None
+
+    @property
+    def waited_s(self) -> float | None:
+        """Seconds from `sending` to the last that came from the server; `None` without either."""
+        steps = self._steps
+        return (steps.last - steps.sent) / 1e9 if steps.last and steps.sent else None
 
     # ------------------------------------------------------------ how notes are made
 

@@ -36,13 +36,17 @@ class Meter:
         """An event stream to an agent is open."""
         self._metrics.stream_opened(server.name)
 
+    def came(self, server: Server, size: int) -> None:
+        """A message of the server has come."""
+        self._metrics.message_out(server.name, size)
+
     def ended(self, record: Ended) -> None:
         """An exchange is over."""
         server = record.server
         if server is None:
             return
         metrics, decision, agent, method = self._metrics, record.decided, record.agent, record.method
-        outcome, waited_s = record.outcome, record.upstream_s
+        outcome, head_s = record.outcome, record.upstream_s
         metrics.ended(
             server.name,
             method if method in methods.METHODS or not method else OTHER,
@@ -52,13 +56,13 @@ class Meter:
             outcome=outcome,
             duration_s=record.duration_s,
             # A stream without a request is all waiting, however long it is.
-            upstream_s=waited_s if method else record.duration_s,
+            upstream_s=record.waited_s if method else record.duration_s,
             request_bytes=record.request_bytes,
         )
         if record.is_stream:
             metrics.stream_closed(server.name)
-        if waited_s is not None:
-            metrics.answered(server.name, record.replica, upstream_s=waited_s)
+        if head_s is not None:
+            metrics.answered(server.name, record.replica, upstream_s=head_s)
         if decision is not None:
             self._decided(decision)
         if agent is not None:

@@ -54,6 +54,9 @@ class Ended(Protocol):
     def upstream_s(self) -> float | None: ...
 
     @property
+    def waited_s(self) -> float | None: ...
+
+    @property
     def request_bytes(self) -> int: ...
 
 
@@ -65,6 +68,9 @@ class Observer(Protocol):
 
     def streaming(self, server: Server) -> None:
         """A stream of events to the agent has begun; it ends with its exchange."""
+
+    def came(self, server: Server, size: int) -> None:
+        """A message of the server has come, of so many bytes."""
 
     def ended(self, record: "Ended") -> None:
         """An exchange is over; not called for what found no server."""

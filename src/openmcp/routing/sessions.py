@@ -114,8 +114,9 @@ class Sessions:
         return counted - more
 
     def count(self) -> Counter[str]:
-        """Return how many sessions this process knows, by server."""
-        return Counter(server for server, _ in tuple(self._cache))
+        """Return how many living sessions this process knows, by server. May be called from any thread."""
+        now = self._clock()
+        return Counter(key[0] for key, cached in tuple(self._cache.items()) if cached.expires_at > now)
 
     async def _load(self, server: Server, session_id: str) -> _Cached:
         self._cache.pop((server.name, session_id), None)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -21,8 +20,12 @@ from starlette.routing import Route
 
 from openmcp.model.tls import ServingTls
 from openmcp.server.tls import H1, serving_context
+from openmcp.telemetry.exposition import CONTENT_TYPE
 
 _log = logging.getLogger(__name__)
+
+Scrape: TypeAlias = Callable[[], bytes]
+"""Returns the metrics as Prometheus reads them."""
 
 Readiness: TypeAlias = Callable[[], tuple[bool, Mapping[str, object]]]
 """Whether new work can be taken, and what a person wants to know beside it (JSON values)."""
@@ -38,7 +41,7 @@ class Admin:
         self,
         host: str,
         port: int,
-        registry: CollectorRegistry,
+        scrape: Scrape,
         readiness: Readiness,
         *,
         tls: ServingTls | None = None,
@@ -48,7 +51,7 @@ class Admin:
         self._context: ssl.SSLContext | None = None
         self._host = host
         self._port = port
-        self._registry = registry
+        self._scrape = scrape
         self._readiness = readiness
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -116,7 +119,7 @@ class Admin:
         return JSONResponse({"ready": is_ready, **details}, status_code=200 if is_ready else 503)
 
     async def _metrics(self, _: Request) -> Response:
-        return Response(generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(self._scrape(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _giving(context: ssl.SSLContext) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:

@@ -132,7 +132,7 @@ async def running(source: ConfigSource, loaded: Loaded) -> AsyncGenerator["Node"
         node = Node(runtime, worker, writer, store=store, metrics=metrics)
         node.warn(loaded)
         node.admin = Admin(
-            settings.admin.host, settings.admin.port, metrics.registry, node.readiness, tls=settings.admin_tls
+            settings.admin.host, settings.admin.port, metrics.exposition, node.readiness, tls=settings.admin_tls
         )
         node.admin.start()
         parts.callback(node.admin.stop)
@@ -161,7 +161,7 @@ class Node:
         self._writer = writer
         self._metrics = metrics
         metrics.config_loaded(_SOURCE, is_ok=True)
-        metrics.ask_sessions(runtime.sessions.count)
+        metrics.ask_sessions(runtime.sessions_by_server)
         metrics.ask_upstreams(runtime.replicas_up)
         metrics.ask_certificates(self.certificates_left_s)
         self.generation = 1

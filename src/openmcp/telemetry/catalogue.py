@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 SHORT_SECONDS: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0)
+LONG_SECONDS: Final = (5.0, 15.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 28800.0, 86400.0)
 BYTES: Final = (256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0)
 
 
@@ -97,6 +98,34 @@ DEFINITION_CHANGES: Final = Metric(
     ("server", "change"),
     "Definitions of servers with pinning that are other than accepted. `change`: `new`, `changed` or `accepted`.",
 )
+FINDINGS: Final = Metric(
+    "openmcp_findings_total",
+    "counter",
+    ("detector", "direction", "action"),
+    "What content rules found. `direction`: `request` or `response`; `action`: `block`, `redact`, `mask` or `log`.",
+)
+REVIEWS: Final = Metric(
+    "openmcp_reviews_total",
+    "counter",
+    ("approval_flow", "outcome"),
+    "Questions to people that are over. `outcome`: `granted`, `denied`, `expired` or `cancelled`.",
+)
+REVIEWS_PENDING: Final = Metric(
+    "openmcp_reviews_pending", "gauge", ("approval_flow",), "Questions that wait for people."
+)
+REVIEW_WAIT: Final = Metric(
+    "openmcp_review_wait_seconds",
+    "histogram",
+    ("approval_flow",),
+    "From the question to its end.",
+    LONG_SECONDS,
+)
+GRANTS_ACTIVE: Final = Metric(
+    "openmcp_grants_active", "gauge", ("approval_flow",), "Answers of people that are in force."
+)
+CHANNEL_ERRORS: Final = Metric(
+    "openmcp_channel_errors_total", "counter", ("channel",), "Attempts to reach people that failed."
+)
 AUDIT_QUEUE: Final = Metric("openmcp_audit_queue_depth", "gauge", (), "Lines of the audit log that wait to be written.")
 AUDIT_RECORDS: Final = Metric(
     "openmcp_audit_records_total",
@@ -153,6 +182,12 @@ CATALOGUE: Final = (
     OPEN_STREAMS,
     SESSIONS,
     DEFINITION_CHANGES,
+    FINDINGS,
+    REVIEWS,
+    REVIEWS_PENDING,
+    REVIEW_WAIT,
+    GRANTS_ACTIVE,
+    CHANNEL_ERRORS,
     AUDIT_QUEUE,
     AUDIT_RECORDS,
     UPSTREAM_UP,

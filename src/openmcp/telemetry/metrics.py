@@ -1,28 +1,30 @@
 """What the gateway counts, for Prometheus.
 
-The stages' owners call the methods of `Metrics`; the admin listener scrapes the registry.
+The stages' owners call the methods of `Metrics`; the admin listener asks for the `exposition`.
 Names and labels are in `catalogue`. Callers pass names that cannot grow without bound:
 `OTHER` for a method that is not the protocol's, a tool that is not in the server's list
 and an agent that is not configured; never sessions, URIs or arguments.
 """
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeAlias
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from openmcp import __version__
-from openmcp.telemetry import catalogue
-from openmcp.telemetry.catalogue import CATALOGUE, Metric
+from openmcp.telemetry import catalogue, exposition
+from openmcp.telemetry.catalogue import CATALOGUE
 from openmcp.telemetry.series import MAX_SERIES, OTHER, Cell, Counter, Histogram, Labels, Row
 
 __all__ = ["NO_DECISION", "OTHER", "Metrics"]
 
 NO_DECISION: Final = "none"
 """The label `decision` of an exchange that was refused before policy was asked."""
+
+_WITH_AGENT: Final = MAX_SERIES * 3 // 4
+_WITH_TOOL: Final = MAX_SERIES * 9 // 10
+"""Up to so many series of requests name the agent, or the tool; the room behind that is for what tells neither."""
 
 _REQUEST: Final = "request"
 _RESPONSE: Final = "response"
@@ -33,15 +35,13 @@ Probe: TypeAlias = Callable[[], Mapping[Labels, float]]
 _Ending: TypeAlias = tuple[Cell, Cell, Row, Row]
 """What the end of an exchange steps, found by its labels once: in flight, requests, durations, overheads."""
 
-Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
-
 
 class Metrics:
     """The numbers of one process. Methods are called on one thread, the event loop's."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        """Register with `registry`, an own one by default, together with what is known of the process."""
-        self.registry = registry if registry is not None else CollectorRegistry()
+    def __init__(self) -> None:
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
         self._counters = {m.name: Counter(len(m.labels)) for m in CATALOGUE if m.kind != "histogram"}
         self._histograms = {m.name: Histogram(len(m.labels), m.buckets) for m in CATALOGUE if m.kind == "histogram"}
         self._probes: dict[str, Probe] = {}
@@ -55,9 +55,8 @@ class Metrics:
         self._inflight = self._counters[catalogue.INFLIGHT.name]
         self._authentications = self._counters[catalogue.AUTHENTICATIONS.name]
         self._endings: dict[Labels, _Ending] = {}
+        self._responses: dict[str, Row] = {}
         self._counters[catalogue.BUILD_INFO.name].set((__version__, platform.python_version()), 1)
-        self.registry.register(_Scrape(self._families))
-        ProcessCollector(registry=self.registry)
 
     # ------------------------------------------------------------ each exchange
 
@@ -96,8 +95,11 @@ class Metrics:
         self._upstream.observe((server, replica), upstream_s)
 
     def message_out(self, server: str, size: int) -> None:
-        """A message of this many bytes goes to the agent."""
-        self._bytes.observe((server, _RESPONSE), size)
+        """A message of this many bytes has come for the agent."""
+        row = self._responses.get(server)
+        if row is None:
+            row = self._responses[server] = self._bytes.row((server, _RESPONSE))
+        row.observe(size)
 
     def decided(self, policy: str, rule: str, *, effect: str, mode: str = "enforce") -> None:
         """Policy has decided; empty names where the default did."""
@@ -113,15 +115,26 @@ class Metrics:
 
     def _ending(self, labels: Labels) -> _Ending:
         server, method, tool = labels[:3]
+        counted = self._bounded(labels)
         if len(self._endings) >= MAX_SERIES:
             self._endings.clear()
         ending = self._endings[labels] = (
             self._inflight.cell((server,)),
-            self._requests.cell(labels),
+            self._requests.cell(counted),
             self._durations.row((server, method, tool)),
             self._overheads.row((server,)),
         )
         return ending
+
+    def _bounded(self, labels: Labels) -> Labels:
+        """Return labels that there is still room for: first the agent is given up, then the tool, never the server."""
+        server, method, tool, agent, decision, outcome = labels
+        without_agent = (server, method, tool, agent and OTHER, decision, outcome)
+        without_both = (server, method, tool and OTHER, agent and OTHER, decision, outcome)
+        for chosen, most in ((labels, _WITH_AGENT), (without_agent, _WITH_TOOL)):
+            if self._requests.has_room(chosen, most):
+                return chosen
+        return without_both
 
     # ------------------------------------------------------------ now and then
 
@@ -151,6 +164,19 @@ class Metrics:
         if is_ok:
             self._counters[catalogue.CONFIG_GENERATION.name].add(())
 
+    def found(self, detector: str, direction: str, action: str) -> None:
+        """A content rule has found something."""
+        self._counters[catalogue.FINDINGS.name].add((detector, direction, action))
+
+    def reviewed(self, approval_flow: str, outcome: str, *, wait_s: float) -> None:
+        """A review is over, after this time."""
+        self._counters[catalogue.REVIEWS.name].add((approval_flow, outcome))
+        self._histograms[catalogue.REVIEW_WAIT.name].observe((approval_flow,), wait_s)
+
+    def channel_failed(self, channel: str) -> None:
+        """A channel could not reach people."""
+        self._counters[catalogue.CHANNEL_ERRORS.name].add((channel,))
+
     def store_operation(self, operation: str, *, duration_s: float) -> None:
         """A call to the state store is over."""
         self._histograms[catalogue.STORE_OPERATION.name].observe((operation,), duration_s)
@@ -169,6 +195,11 @@ class Metrics:
         """Learn from `probe` how many seconds each listener's certificate is still valid."""
         self._probes[catalogue.CERTIFICATE_EXPIRY.name] = lambda: {(name,): left for name, left in probe().items()}
 
+    def ask_approvals(self, pending: Callable[[], Mapping[str, int]], grants: Callable[[], Mapping[str, int]]) -> None:
+        """Learn how many reviews wait and how many grants are in force, by approval flow."""
+        self._probes[catalogue.REVIEWS_PENDING.name] = lambda: {(flow,): float(n) for flow, n in pending().items()}
+        self._probes[catalogue.GRANTS_ACTIVE.name] = lambda: {(flow,): float(n) for flow, n in grants().items()}
+
     def ask_audit(self, depth: Callable[[], int], counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """Learn from the audit writer how many lines wait, and what came of the others by (sink, result)."""
         self._probes[catalogue.AUDIT_QUEUE.name] = lambda: {(): depth()}
@@ -176,33 +207,15 @@ class Metrics:
 
     # ------------------------------------------------------------ for the scraper
 
-    def _families(self) -> Iterator[Family]:
+    def exposition(self) -> bytes:
+        """Return all of it as Prometheus reads it (`exposition.CONTENT_TYPE`). May be called from any thread."""
+        return "\n".join([*self._lines(), ""]).encode() + generate_latest(self._process)
+
+    def _lines(self) -> Iterator[str]:
         for metric in CATALOGUE:
             if metric.kind == "histogram":
-                yield _histogram(metric, self._histograms[metric.name])
+                yield from exposition.buckets(metric, self._histograms[metric.name])
             else:
                 probe = self._probes.get(metric.name)
-                yield _numbers(metric, probe().items() if probe else self._counters[metric.name].items())
-
-
-class _Scrape(Collector):
-    def __init__(self, families: Callable[[], Iterator[Family]]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Family]:
-        return self._families()
-
-
-def _numbers(metric: Metric, items: Iterable[tuple[Labels, float]]) -> Family:
-    make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    family = make(metric.name, metric.help, labels=metric.labels)
-    for labels, value in items:
-        family.add_metric(labels, value)
-    return family
-
-
-def _histogram(metric: Metric, histogram: Histogram) -> Family:
-    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-    for labels, buckets, total in histogram.items():
-        family.add_metric(labels, buckets, total)
-    return family
+                items = probe().items() if probe else self._counters[metric.name].items()
+                yield from exposition.numbers(metric, items)

@@ -11,8 +11,8 @@ Served for Prometheus at `/metrics` of the admin listener. This page is made fro
 (`python -m openmcp.telemetry.reference`).
 
 Labels never hold sessions, URIs, arguments or names that an agent or a server can invent. One metric has at
-most 2,000 series; what comes beyond is counted under `_other`. Beside these there are the usual
-`process_*` metrics of the process.
+most 2,000 series (a histogram 500, each with its buckets); what comes beyond is counted under `_other`: of requests
+first without the agent, then without the tool. Beside these there are the usual `process_*` metrics of the process.
 
 | metric | kind | labels | meaning |
 |---|---|---|---|

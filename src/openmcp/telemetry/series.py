@@ -15,6 +15,9 @@ OTHER: Final = "_other"
 MAX_SERIES: Final = 2_000
 """Series of one metric; what comes beyond is counted together, so that nobody can fill the memory by names."""
 
+MAX_ROWS: Final = 500
+"""The same for a histogram, of which each is as many series as it has buckets."""
+
 
 class Cell:
     """One number; who steps it often keeps the cell."""
@@ -37,6 +40,10 @@ class Counter:
     def cell(self, labels: Labels) -> Cell:
         """Return the number of these labels, or the one of all that came too late."""
         return self._cells.get(labels) or self._begin(labels)
+
+    def has_room(self, labels: Labels, most: int) -> bool:
+        """Whether these labels are known already, or may be as long as there are no more than `most`."""
+        return labels in self._cells or len(self._cells) < most
 
     def add(self, labels: Labels, amount: float = 1) -> None:
         """Step up; gauges also step down."""
@@ -106,7 +113,7 @@ class Histogram:
             yield labels, buckets, row.sum
 
     def _begin(self, labels: Labels) -> Row:
-        if len(self._rows) >= MAX_SERIES:
+        if len(self._rows) >= MAX_ROWS:
             labels = (OTHER,) * self._labels
         return self._rows.setdefault(labels, Row(self.bounds))
 

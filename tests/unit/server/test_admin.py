@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry, Counter
 
 from openmcp.server.admin import Admin
 
@@ -26,9 +25,7 @@ def node() -> Node:
 
 @pytest.fixture
 def admin(node: Node) -> Iterator[Admin]:
-    registry = CollectorRegistry()
-    Counter("openmcp_test", "A counter", registry=registry).inc(5)
-    admin = Admin("127.0.0.1", 0, registry, node.readiness)
+    admin = Admin("127.0.0.1", 0, lambda: b"openmcp_test_total 5.0\n", node.readiness)
     admin.start()
     yield admin
     admin.stop()
@@ -82,4 +79,4 @@ def test_stopped_admin_answers_no_more(admin: Admin) -> None:
 
 def test_address_in_use_is_an_error(admin: Admin, node: Node) -> None:
     with pytest.raises(OSError, match="in use"):
-        Admin(*admin.address, CollectorRegistry(), node.readiness).start()
+        Admin(*admin.address, lambda: b"", node.readiness).start()

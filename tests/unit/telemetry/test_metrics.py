@@ -1,21 +1,21 @@
 """The metrics: what a scrape shows, and that nobody can fill them."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from openmcp.telemetry.catalogue import CATALOGUE
 from openmcp.telemetry.metrics import NO_DECISION, OTHER, Metrics
 from openmcp.telemetry.reference import page
-from openmcp.telemetry.series import MAX_SERIES
+from openmcp.telemetry.series import MAX_ROWS, MAX_SERIES
 
 
 def scraped(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Return every sample as a scraper reads it: (name, labels) → value."""
-    text = generate_latest(metrics.registry).decode()
+    text = metrics.exposition().decode()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -97,7 +97,7 @@ def test_invented_names_end_in_one_series() -> None:
     assert len(counted) == MAX_SERIES + 1
     assert sum(counted.values()) == MAX_SERIES + 500
     other = labels(server="_other", replica="_other")
-    assert samples["openmcp_upstream_duration_seconds_count", other] == 500
+    assert samples["openmcp_upstream_duration_seconds_count", other] == MAX_SERIES + 500 - MAX_ROWS
 
 
 def test_every_metric_is_fed_by_a_method() -> None:
@@ -115,6 +115,10 @@ def test_every_metric_is_fed_by_a_method() -> None:
     metrics.stream_closed("github")
     metrics.ask_upstreams(lambda: {("github", "http://a"): False})
     metrics.definition_changed("github", "changed")
+    metrics.found("us-ssn", "response", "redact")
+    metrics.reviewed("tickets", "granted", wait_s=12.0)
+    metrics.channel_failed("slack")
+    metrics.ask_approvals(lambda: {"tickets": 1}, lambda: {"tickets": 2})
     metrics.config_loaded("file", is_ok=True)
     metrics.config_loaded("file", is_ok=False)
     metrics.store_operation("get", duration_s=0.0001)
@@ -133,10 +137,43 @@ def test_every_metric_is_fed_by_a_method() -> None:
     assert samples["openmcp_upstream_up", labels(server="github", replica="http://a")] == 0
 
 
-def test_metrics_join_a_registry_that_is_given() -> None:
-    registry = CollectorRegistry()
-    Metrics(registry)
-    assert b"openmcp_build_info{" in generate_latest(registry)
+def test_a_scrape_of_ten_thousand_series_takes_no_time_that_anybody_feels() -> None:
+    metrics = Metrics()
+    for n in range(MAX_ROWS):
+        end(metrics, tool=f"tool-{n}")
+    for n in range(1000):
+        metrics.decided("policy", f"rule-{n}", effect="allow")
+    taken: list[float] = []
+    for _ in range(5):
+        began = time.perf_counter()
+        text = metrics.exposition()
+        taken.append(time.perf_counter() - began)
+    assert text.count(b"\n") > 10_000
+    assert min(taken) < 0.1
+
+
+def test_what_labels_hold_cannot_forge_a_line() -> None:
+    metrics = Metrics()
+    metrics.decided('p"} 7\nx', "r\\", effect="allow")
+    assert (
+        scraped(metrics)[
+            "openmcp_policy_decisions_total", labels(policy='p"} 7\nx', rule="r\\", effect="allow", mode="enforce")
+        ]
+        == 1
+    )
+
+
+def test_with_too_many_series_first_the_agent_is_given_up_then_the_tool_and_never_the_server() -> None:
+    metrics = Metrics()
+    for n in range(2 * MAX_SERIES):
+        end(metrics, tool=f"tool-{n}", agent=f"agent-{n}")
+    counted = {key: value for key, value in scraped(metrics).items() if key[0] == "openmcp_requests_total"}
+    assert len(counted) <= MAX_SERIES + 1
+    assert sum(counted.values()) == 2 * MAX_SERIES
+    assert {dict(key[1])["server"] for key in counted} == {"github"}
+    shown = [dict(key[1]) for key in counted]
+    assert any(one["agent"] == OTHER and one["tool"] != OTHER for one in shown)
+    assert any(one["agent"] == OTHER and one["tool"] == OTHER for one in shown)
 
 
 def test_names_follow_the_rules_of_the_house() -> None:
