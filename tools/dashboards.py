@@ -208,6 +208,40 @@ POLICY = Dashboard(
     ),
 )
 
+FLOW = 'approval_flow=~".*"'
+
+APPROVALS = Dashboard(
+    "openmcp-approvals",
+    "OpenMCP / Approvals",
+    "For the people who approve, and those who ask them: how many questions, how long they wait, how they end.",
+    (
+        Panel("Waiting now", [(f"sum by (approval_flow) (openmcp_reviews_pending{{{FLOW}}})", "{{approval_flow}}")]),
+        Panel(
+            "Ended per second, by outcome",
+            [(per_second("openmcp_reviews_total", FLOW, by="approval_flow, outcome"), "{{approval_flow}} {{outcome}}")],
+            "reqps",
+        ),
+        Panel(
+            "Until people answer",
+            [
+                (quantile(0.5, "openmcp_review_wait_seconds", FLOW, by="approval_flow"), "p50 {{approval_flow}}"),
+                (quantile(0.95, "openmcp_review_wait_seconds", FLOW, by="approval_flow"), "p95 {{approval_flow}}"),
+            ],
+            "s",
+        ),
+        Panel("Grants in force", [(f"sum by (approval_flow) (openmcp_grants_active{{{FLOW}}})", "{{approval_flow}}")]),
+        Panel(
+            "Channels that cannot reach people",
+            [("sum by (channel) (increase(openmcp_channel_errors_total[15m]))", "{{channel}}")],
+        ),
+        Panel(
+            "Calls that need people",
+            [(per_second(REQUESTS, f'{SERVER},decision="require-approval"', by="server, tool"), "{{server}} {{tool}}")],
+            "reqps",
+        ),
+    ),
+)
+
 OPERATIONS = Dashboard(
     "openmcp-operations",
     "OpenMCP / Operations",
@@ -278,7 +312,7 @@ OPERATIONS = Dashboard(
     ),
 )
 
-DASHBOARDS = (TRAFFIC, AGENTS, POLICY, OPERATIONS)
+DASHBOARDS = (TRAFFIC, AGENTS, POLICY, APPROVALS, OPERATIONS)
 
 
 def rendered(dashboard: Dashboard) -> str:

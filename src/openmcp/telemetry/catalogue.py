@@ -98,12 +98,6 @@ DEFINITION_CHANGES: Final = Metric(
     ("server", "change"),
     "Definitions of servers with pinning that are other than accepted. `change`: `new`, `changed` or `accepted`.",
 )
-FINDINGS: Final = Metric(
-    "openmcp_findings_total",
-    "counter",
-    ("detector", "direction", "action"),
-    "What content rules found. `direction`: `request` or `response`; `action`: `block`, `redact`, `mask` or `log`.",
-)
 REVIEWS: Final = Metric(
     "openmcp_reviews_total",
     "counter",
@@ -182,7 +176,6 @@ CATALOGUE: Final = (
     OPEN_STREAMS,
     SESSIONS,
     DEFINITION_CHANGES,
-    FINDINGS,
     REVIEWS,
     REVIEWS_PENDING,
     REVIEW_WAIT,

@@ -164,10 +164,6 @@ class Metrics:
         if is_ok:
             self._counters[catalogue.CONFIG_GENERATION.name].add(())
 
-    def found(self, detector: str, direction: str, action: str) -> None:
-        """A content rule has found something."""
-        self._counters[catalogue.FINDINGS.name].add((detector, direction, action))
-
     def reviewed(self, approval_flow: str, outcome: str, *, wait_s: float) -> None:
         """A review is over, after this time."""
         self._counters[catalogue.REVIEWS.name].add((approval_flow, outcome))
