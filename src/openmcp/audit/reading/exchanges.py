@@ -58,7 +58,8 @@ class Exchange:
     def take(self, entry: Entry) -> None:
         """Learn from one more record."""
         line = entry.line
-        if line.body or line.changes:
+        # Looking for the words first costs a tenth of looking for the form.
+        if (line.body or line.changes) and (b"hmac:" in entry.raw or b'"taskId"' in entry.raw):
             self.links.update(match[0].decode() for match in _LINK.finditer(entry.raw))
         if line.review is not None:
             self.links.add(f"review:{line.review.id}")

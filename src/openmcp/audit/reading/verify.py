@@ -68,6 +68,9 @@ class Verdict:
     records: int = 0
     checkpoints: int = 0
     signed: int = 0
+    since_checkpoint: int = 0
+    """Records after the last checkpoint: the chain ties them, no signature does."""
+
     files: list[Path] = field(default_factory=list[Path])
     end: str = ""
     """Reason of the last checkpoint, if it is the last line."""
@@ -176,7 +179,9 @@ class _Writer:
         verdict.first = verdict.first or line.seq
         verdict.records += 1
         verdict.end = ""
+        verdict.since_checkpoint += 1
         if line.checkpoint is not None:
+            verdict.since_checkpoint = 0
             verdict.checkpoints += 1
             verdict.end = line.checkpoint.reason
         return wrong
@@ -198,6 +203,8 @@ class _Writer:
             return "the file before it ends in the middle of a line"
         if is_first_of_file and self.verdict.records and self.verdict.end not in _ENDS:
             return "the file before it does not end with a checkpoint: its end was cut off"
+        if (line.type == "checkpoint" or line.sig) and line.checkpoint is None:
+            return "the line is a checkpoint without a count"
         if line.checkpoint is not None and line.checkpoint.records != line.seq - 1:
             return f"the checkpoint counts {line.checkpoint.records} lines, there are {line.seq - 1}"
         return ""

@@ -12,6 +12,7 @@ REVISION = "2026-07-28"
 def text(site: Site, *, origin: str, admin: str, is_kept: bool) -> str:
     """Return everything that a person needs to try it."""
     support, report = site.keys["support-bot"], site.keys["report-bot"]
+    flow_command = f"{shlex.quote(sys.executable)} -m openmcp.cli.main flow"
     kept = "" if is_kept else " (removed at the end)"
     return f"""\
 The OpenMCP demo is running; Ctrl-C stops it.
@@ -33,6 +34,10 @@ support-bot may read a ticket:
 report-bot may not, and is told why:
 
 {curl(f"{origin}/tickets", key=report, tool="ticket_read", arguments={"id": "T-1"})}
+
+What was said and decided, from the audit log:
+
+{flow_command} list --log {shlex.quote(str(site.audit))}
 
 The same with a client of the MCP SDK, whose session stays at one replica:
 

@@ -51,6 +51,8 @@ def _print(verdict: Verdict) -> None:
     ]
     if verdict.first > 1:
         counts.append(f"from record {verdict.first} on")
+    if verdict.since_checkpoint:
+        counts.append(f"{verdict.since_checkpoint} since the last checkpoint")
     click.echo(f"{text(verdict.writer) or '(no writer)'}: {state}; {', '.join(counts)}")
     if verdict.broken is not None:
         click.echo(f"  {verdict.broken.path}:{verdict.broken.number}: {verdict.broken.why}")
@@ -67,6 +69,7 @@ def _values(verdict: Verdict) -> dict[str, object]:
         "records": verdict.records,
         "checkpoints": verdict.checkpoints,
         "signedCheckpoints": verdict.signed,
+        "recordsSinceCheckpoint": verdict.since_checkpoint,
         "files": [str(path) for path in verdict.files],
         "broken": {"file": str(broken.path), "line": broken.number, "why": broken.why} if broken is not None else None,
         "tornFile": str(verdict.torn) if verdict.torn is not None else None,

@@ -146,6 +146,7 @@ def test_every_mutation_is_found(
             at = data.draw(st.integers(0, len(line) - 2))
             line[at] ^= data.draw(st.integers(1, 255))
             part[place] = bytes(line)
+            is_tail = part is mutated[-1] and place == len(part) - 1
         case "remove":
             is_tail = part is mutated[-1] and place == len(part) - 1
             del part[place]
@@ -165,5 +166,5 @@ def test_every_mutation_is_found(
         check_signature=signature_check(signer().public_keys),
     )
     states = {verdict.state for verdict in verdicts}
-    # What was cut off the end looks like a killed process: told, but not called broken.
+    # What was done to the very end looks like a killed process: told, but not called broken.
     assert State.BROKEN in states or (is_tail and states == {State.UNCLEAN}), states
