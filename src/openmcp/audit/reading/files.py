@@ -15,6 +15,7 @@ MAX_LINE_BYTES: Final = 64 << 20
 """Longer lines are no record: a message has at most 16 MiB by default, and long ones are spilled."""
 
 _SUFFIXES: Final = (".jsonl", ".jsonl.zst")
+_PACKED: Final = ".zst"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 
@@ -67,13 +68,21 @@ def raw_lines(path: Path, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[RawLin
 
 def _in_folder(folder: Path) -> Sequence[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.name.endswith(_SUFFIXES))
+        names = {path.name for path in folder.iterdir() if path.name.endswith(_SUFFIXES)}
     except OSError as error:
         raise LogNotReadable(f"{folder}: {error.strerror or error}") from error
+    # While a file is being compressed both are there, and say the same.
+    return [folder / name for name in sorted(names) if name.removesuffix(_PACKED) not in names - {name}]
+
+
+def _present(path: Path) -> Path:
+    """Return the file, or what it has become since it was listed: files that have ended are compressed."""
+    packed = path.with_name(path.name + _PACKED)
+    return packed if not path.exists() and packed.exists() else path
 
 
 def _opened(path: Path) -> BinaryIO:
-    file = path.open("rb")
+    file = _present(path).open("rb")
     if file.read(len(_ZSTD_MAGIC)) != _ZSTD_MAGIC:
         file.seek(0)
         return file

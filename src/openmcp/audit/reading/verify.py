@@ -95,17 +95,19 @@ def signature_check(public_keys: Iterable[bytes]) -> CheckSignature:
     """
     known = {key_id(key): key for key in public_keys}
     is_told = bool(known)
+    signed_writers: set[str] = set()
 
     def check(line: Line, raw: bytes) -> str:
         checkpoint = line.checkpoint
         if checkpoint is None:
             return ""
         if not checkpoint.kid:
-            return "the checkpoint is not signed" if is_told else ""
+            return "the checkpoint is not signed" if is_told or line.writer in signed_writers else ""
         if not is_told and checkpoint.public_key:
             with suppress(ValueError):
                 key = read_key(checkpoint.public_key)
                 known.setdefault(key_id(key), key)
+        signed_writers.add(line.writer)
         signing = known.get(checkpoint.kid)
         if signing is None:
             return f"the checkpoint is signed with the key {checkpoint.kid}, which is none of those given"

@@ -8,7 +8,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openmcp.audit.reading.files import LogNotReadable
+from openmcp.audit.reading.files import LogNotReadable, log_files, raw_lines
 from openmcp.audit.reading.verify import State, Verdict, signature_check, verify
 from openmcp.state.signing import Signer
 from tests.unit.audit.reading.written import Written, signer
@@ -105,6 +105,26 @@ def test_compressed_files_are_read_and_a_cut_one_is_no_clean_end(tmp_path: Path)
     assert only(tmp_path).state is State.INTACT
     path.write_bytes(packed[: len(packed) // 2])
     assert only(tmp_path).state is not State.INTACT
+
+
+def test_a_file_that_is_being_compressed_counts_once(tmp_path: Path) -> None:
+    log = made(tmp_path)
+    first = tmp_path / f"{log.writer}-1.jsonl"
+    first.with_name(f"{first.name}.zst").write_bytes(zstandard.ZstdCompressor().compress(first.read_bytes()))
+    assert only(tmp_path).state is State.INTACT
+    listed = log_files([tmp_path])
+    first.unlink()
+    assert [line.data for line in raw_lines(listed[0])] == [line.data for line in raw_lines(log_files([tmp_path])[0])]
+    assert only(tmp_path).state is State.INTACT
+
+
+def test_unsigned_checkpoint_in_a_signed_log_is_somebody_elses(tmp_path: Path) -> None:
+    log = Written(tmp_path, signer=signer())
+    log.call("e1", "read")
+    log.chain._signer = None  # As somebody without the key would go on.
+    log.close()
+    (verdict,) = verify([tmp_path], check_signature=signature_check(()))
+    assert verdict.state is State.BROKEN
 
 
 def test_what_is_no_log_is_said_to_be_none(tmp_path: Path) -> None:
