@@ -117,7 +117,7 @@ class Record:
         self._office = office
         self._request = request
         received = request.received_ns or office.clock_ns()
-        self._steps = Steps(received)
+        self.steps = Steps(received)
         self.id = office.ids.next(received)
         self._sheet = Sheet(office.desk, self.id, request)
         self._waiting: list[DecisionNote] = []
@@ -134,7 +134,7 @@ class Record:
     def identified(self, agent: Agent) -> None:
         """Who asks."""
         self.agent, self._facts = agent, None
-        self._steps.authn = self._office.clock_ns()
+        self.steps.authn = self._office.clock_ns()
 
     def received(self, message: Message | None) -> None:
         """What was asked; `None` for GET and DELETE. The line waits for `inspected`, at latest for `close`."""
@@ -176,7 +176,7 @@ class Record:
         writer = self._office.writer
         if not writer.has_room or writer.durability is not _ASYNC:
             await self.kept()
-        self._steps.sent = self._office.clock_ns()
+        self.steps.sent = self._office.clock_ns()
 
     def answered(self, reply: Answered, *, is_stream: bool = False) -> None:
         """The head of a replica's answer has come, or the whole of what is no stream.
@@ -190,7 +190,7 @@ class Record:
         self._size = reply.body_bytes
         if self.method == methods.INITIALIZE:
             self._session = reply.header(headers.MCP_SESSION_ID) or self._session
-        self._steps.first = self._steps.last = self._office.clock_ns()
+        self.steps.first = self.steps.last = self._office.clock_ns()
 
     def event(self, event: Event | None) -> None:
         """An event of the server's stream; its message, if it has one, is recorded by `came`."""
@@ -217,7 +217,7 @@ class Record:
         if message.kind.is_reply and asked is not None and message.id == asked.id:
             self._judge(message)
             method, name, parent = self.method, self.name, self._ask
-        self._steps.last = now = self._office.clock_ns()
+        self.steps.last = now = self._office.clock_ns()
         note = MessageNote(self._sheet, self._known(), self._next(), now, _FROM_SERVER, message, method, name, parent)
         note.size, note.event = self._size, self._event
         self._came, self._event, self._also = note, None, None
@@ -252,7 +252,7 @@ class Record:
     def decision(self, decision: Decision, message: Message | None) -> str:
         """What policy said of the request; return the decision's id, which the agent may be told."""
         now = self._office.clock_ns()
-        self._steps.policy = self._steps.policy or now
+        self.steps.policy = self.steps.policy or now
         self.decided = decision
         if self._span is not None:
             tracing.decided(self._span, decision, at_ns=now)
@@ -273,7 +273,7 @@ class Record:
             return
         self._is_closed = True
         office = self._office
-        self._steps.end = now = office.clock_ns()
+        self.steps.end = now = office.clock_ns()
         self._http, self.refusal = said.status, said.refusal
         if office.observer is not None and self.server is not None:
             office.observer.ended(self)
@@ -286,7 +286,7 @@ class Record:
         except AuditUnavailable:
             # The last line tells that it was refused for want of evidence.
             pass
-        end = EndNote(self._sheet, self._known(), self._next(), now, self._steps, self.method, self.name)
+        end = EndNote(self._sheet, self._known(), self._next(), now, self.steps, self.method, self.name)
         end.http, end.upstream = self._http, self._reply.status if self._reply is not None else 0
         end.jsonrpc, end.is_error, end.refusal = self._jsonrpc, self._is_error, self.refusal
         end.events, end.resumes = self._events, self._resumes
@@ -350,23 +350,6 @@ class Record:
     def request_bytes(self) -> int:
         """Length of the request's body."""
         return len(self._request.body)
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds from the head of the request to `close`."""
-        return (self._steps.end - self._steps.received) / 1e9
-
-    @property
-    def upstream_s(self) -> float | None:
-        """Seconds from `sending` to the head of the server's answer; `None` without either."""
-        steps = self._steps
-        return (steps.first - steps.sent) / 1e9 if steps.first and steps.sent else None
-
-    @property
-    def waited_s(self) -> float | None:
-        """Seconds from `sending` to the last that came from the server; `None` without either."""
-        steps = self._steps
-        return (steps.last - steps.sent) / 1e9 if steps.last and steps.sent else None
 
     # ------------------------------------------------------------ how notes are made
 
@@ -464,7 +447,7 @@ class Record:
     def _begin_trace(self, message: Message | None) -> Span | None:
         tracer = self._office.tracer
         if self._span is None and tracer is not None:
-            self._span = tracing.begun(tracer, self._request, message, self.server, at_ns=self._steps.received)
+            self._span = tracing.begun(tracer, self._request, message, self.server, at_ns=self.steps.received)
             self._trace, self._facts = tracing.part(self._span), None
         return self._span
 
@@ -476,7 +459,7 @@ class Record:
             # Not `digest`, whose table is the writer's thread's.
             session = self._office.desk.flows.secret("audit-session", self._session.encode()) if self._session else ""
             about = tracing.about(seen, version=self._version, session=session, status=self._http)
-            span.end(seen.span_name, about, fault=seen.fault(self.outcome), at_ns=self._steps.end)
+            span.end(seen.span_name, about, fault=seen.fault(self.outcome), at_ns=self.steps.end)
 
     # ------------------------------------------------------------ how it ends
 
@@ -497,7 +480,7 @@ class Record:
         if refusal is None or self.agent is not None:
             return False
         peer = self._request.peer.address
-        return not self._office.refusals.admits(peer, refusal.kind, now_ns=self._steps.end)
+        return not self._office.refusals.admits(peer, refusal.kind, now_ns=self.steps.end)
 
 
 def _subject_name(message: Message) -> str | None:

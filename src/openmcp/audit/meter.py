@@ -46,7 +46,7 @@ class Meter:
         if server is None:
             return
         metrics, decision, agent, method = self._metrics, record.decided, record.agent, record.method
-        outcome, head_s = record.outcome, record.upstream_s
+        outcome, times = record.outcome, record.steps
         metrics.ended(
             server.name,
             method if method in methods.METHODS or not method else OTHER,
@@ -54,14 +54,14 @@ class Meter:
             agent=_agent(agent) if agent is not None else "",
             decision=_EFFECTS[decision.effect] if decision is not None else NO_DECISION,
             outcome=outcome,
-            duration_s=record.duration_s,
+            duration_s=times.duration_s,
             # A stream without a request is all waiting, however long it is.
-            upstream_s=record.waited_s if method else record.duration_s,
+            upstream_s=times.waited_s if method else times.duration_s,
             request_bytes=record.request_bytes,
         )
         if record.is_stream:
             metrics.stream_closed(server.name)
-        if head_s is not None:
+        if (head_s := times.head_s) is not None:
             metrics.answered(server.name, record.replica, upstream_s=head_s)
         if decision is not None:
             self._decided(decision)

@@ -197,6 +197,21 @@ class Steps(msgspec.Struct, gc=False):
     last: int = 0
     end: int = 0
 
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the head of the request to the end."""
+        return (self.end - self.received) / 1e9
+
+    @property
+    def head_s(self) -> float | None:
+        """Seconds from sending to the head of the server's answer; `None` without either."""
+        return (self.first - self.sent) / 1e9 if self.first and self.sent else None
+
+    @property
+    def waited_s(self) -> float | None:
+        """Seconds from sending to the last that came from the server; `None` without either."""
+        return (self.last - self.sent) / 1e9 if self.last and self.sent else None
+
     def part(self) -> bytes:
         """Return them as lines have them."""
         return timing_piece(self.received, self.authn, self.policy, self.sent, self.first, self.last, self.end)

@@ -17,6 +17,19 @@ from openmcp.model.server import Replica, Server
 from openmcp.telemetry.spans import Tracer
 
 
+class Times(Protocol):
+    """How long an exchange took, in seconds (`notes.Steps`)."""
+
+    @property
+    def duration_s(self) -> float: ...
+
+    @property
+    def head_s(self) -> float | None: ...
+
+    @property
+    def waited_s(self) -> float | None: ...
+
+
 class Ended(Protocol):
     """What is known of an exchange in the end (`exchange.Record`)."""
 
@@ -48,13 +61,7 @@ class Ended(Protocol):
     def is_stream(self) -> bool: ...
 
     @property
-    def duration_s(self) -> float: ...
-
-    @property
-    def upstream_s(self) -> float | None: ...
-
-    @property
-    def waited_s(self) -> float | None: ...
+    def steps(self) -> Times: ...
 
     @property
     def request_bytes(self) -> int: ...

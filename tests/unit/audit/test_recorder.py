@@ -272,7 +272,7 @@ async def test_the_end_tells_when_each_step_was_reached(bench: Bench) -> None:
     assert timing.upstream_first is not None
     assert timing.upstream_sent is not None
     assert 5_000 <= timing.upstream_first - timing.upstream_sent <= 5_010
-    upstream_s = record.upstream_s
+    upstream_s = record.steps.head_s
     assert upstream_s is not None
     assert upstream_s >= 0.005
 
