@@ -73,6 +73,8 @@ class Asked:
 
     writer: asyncio.StreamWriter
     was_cut_off: asyncio.Event
+    body: bytes = b""
+    """As it arrived."""
 
     @property
     def what(self) -> str:
@@ -257,7 +259,7 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, firs
     line, *fields = head.split("\r\n")
     headers = {name.lower(): value for name, _, value in (text.partition(": ") for text in fields)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Asked(line.split(" ")[0], headers, json.loads(body) if body else {}, writer, asyncio.Event())
+    return Asked(line.split(" ")[0], headers, json.loads(body) if body else {}, writer, asyncio.Event(), body)
 
 
 def _head(status: int, fields: Mapping[str, str]) -> bytes:

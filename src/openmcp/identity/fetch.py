@@ -79,7 +79,9 @@ class HttpFetch:
     async def _body(self, url: str) -> bytes:
         # Made for each fetch, which is rare: files that were rotated are read again, and no connection is kept.
         is_local = is_loopback(urlsplit(url).hostname or "")
-        verify = ssl.create_default_context(cafile=str(self._ca_file) if self._ca_file else None)
+        # Reading the system's authorities takes a while.
+        ca_file = str(self._ca_file) if self._ca_file else None
+        verify = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
         async with (
             httpx2.AsyncClient(
                 verify=verify, timeout=TIMEOUT_S, trust_env=not is_local, headers=self._headers(url)

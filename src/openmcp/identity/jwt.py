@@ -6,6 +6,7 @@ is checked cheaply first, and its signature only for peers that have not failed 
 """
 
 import hashlib
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +23,7 @@ from openmcp.identity.tokens import (
     Demands,
     Token,
     bearer_of,
+    bound_certificate,
     is_jwt,
     read,
     text_at,
@@ -57,6 +59,9 @@ class Checked:
 
     until: float
     """When it is looked at again."""
+
+    certificate: str = ""
+    """Thumbprint of the one client certificate that it may be shown with (RFC 8705 §3); `""` = any, or none."""
 
 
 @dataclass(slots=True)
@@ -160,6 +165,7 @@ class TokenSource:
             if _AUTHORIZATION in request.repeated:
                 return Invalid("the token comes more than once")
             ends = self._demands.check(token, now)
+            certificate = bound_certificate(token)
             is_for_all = not self._settings.audiences.isdisjoint(token.audiences)
             if not is_for_all and not self._is_for(token.audiences, request, server):
                 return Invalid("the token is for another audience")
@@ -175,9 +181,9 @@ class TokenSource:
         if known is not None and known.principal == principal:
             # What is remembered for an agent is remembered by its very object.
             principal = known.principal
-        checked = Checked(principal, token.audiences, is_for_all, min(ends, now + _CHECKED_S))
+        checked = Checked(principal, token.audiences, is_for_all, min(ends, now + _CHECKED_S), certificate)
         self._memory.keep(digest, checked)
-        return principal
+        return self._for_route(checked, request, server)
 
     async def _check_signature(self, token: Token, digest: bytes, now: float) -> None:
         keys = await self._keys.find(token.kid, token.algorithm)
@@ -190,6 +196,8 @@ class TokenSource:
             raise
 
     def _for_route(self, known: Checked, request: Request, server: Server) -> Verdict:
+        if known.certificate and known.certificate != _thumbprint(request.peer.certificate):
+            return Invalid("the token is bound to a client certificate that was not shown")
         if known.is_for_all or self._is_for(known.audiences, request, server):
             return known.principal
         return Invalid("the token is for another audience")
@@ -213,6 +221,10 @@ class TokenSource:
             expires_at=ends,
             vouched_by=self._settings.revision,
         )
+
+
+def _thumbprint(certificate: bytes | None) -> str:
+    return urlsafe_b64encode(hashlib.sha256(certificate).digest()).rstrip(b"=").decode() if certificate else ""
 
 
 class JwtSource(TokenSource):

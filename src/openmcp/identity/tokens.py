@@ -144,6 +144,20 @@ def verify(token: Token, keys: Sequence[PublicKey]) -> None:
     raise BadToken("the signature is wrong")
 
 
+def bound_certificate(token: Token) -> str:
+    """Return the thumbprint of the client certificate that the token is bound to; `""` if it is bound to nothing.
+
+    Raises: BadToken if it is bound to a key in another way: who merely has it must not pass for who has the key.
+    """
+    bound = token.claims.get("cnf")
+    if bound is None:
+        return ""
+    thumbprint = _member(bound, "x5t#S256")
+    if not isinstance(thumbprint, str) or not thumbprint:
+        raise BadToken("the token is bound to a key in a way that is not known here (cnf)")
+    return thumbprint
+
+
 def text_at(claims: Mapping[str, object], path: str) -> str:
     """Return the text of a claim, by name or by path (`act.sub`). Raises: BadToken if there is none."""
     value = _at(claims, path)

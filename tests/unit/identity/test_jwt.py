@@ -202,6 +202,24 @@ async def test_a_token_of_one_route_is_nothing_on_another_even_when_it_is_known(
     assert "audience" in await why(tokens, text, public_url="")
 
 
+async def test_a_token_that_is_bound_to_a_certificate_counts_with_that_one_only() -> None:
+    """RFC 8705: whoever has stolen the token has not the key."""
+    certificate = b"the DER of a certificate"
+    thumbprint = base64.urlsafe_b64encode(hashlib.sha256(certificate).digest()).rstrip(b"=").decode()
+    tokens, text = source(), token(claims(cnf={"x5t#S256": thumbprint}))
+    shown, other = (Peer("192.0.2.1", certificate=der) for der in (certificate, b"another"))
+    for _ in range(2):  # checked, and known
+        assert isinstance(await verdict(tokens, text, peer=shown), Principal)
+        assert "bound to" in await why(tokens, text, peer=other)
+        assert "bound to" in await why(tokens, text)
+    assert "bound to" in await why(source(), text, peer=other)
+
+
+@pytest.mark.parametrize("bound", [{"jkt": "x"}, {"x5t#S256": 7}, {"x5t#S256": ""}, "x", {}])
+async def test_a_token_that_is_bound_in_an_unknown_way_is_no_bearer_token(bound: object) -> None:
+    assert "bound to" in await why(source(), token(claims(cnf=bound)))
+
+
 async def test_a_changed_token_is_refused() -> None:
     head, _, signature = token().split(".")
     other = token(claims(sub="root")).split(".")[1]
