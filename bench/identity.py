@@ -6,10 +6,15 @@ their credential. The least of several rounds counts: the machine is rarely alon
 
 import asyncio
 import hashlib
+import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from openmcp.config.identities import (
     AgentSpec,
@@ -17,24 +22,42 @@ from openmcp.config.identities import (
     ApiKeySourceSettings,
     BasicIdentity,
     BasicSourceSettings,
+    Bundle,
     IdentitySpec,
     JwtSourceSettings,
+    MeshSettings,
+    MtlsSettings,
     SignatureIdentity,
     SignatureSourceSettings,
     SourceSettings,
     SourceSpec,
+    SpiffeSettings,
 )
 from openmcp.identity.agents import identity_chain
 from openmcp.identity.lasting import Lasting
-from openmcp.model.http import Request
+from openmcp.model.agent import Trust
+from openmcp.model.http import Peer, Request
 from openmcp.model.server import Authentication, Server
+from tests.support.certificates import Authority
 from tests.support.credentials import ISSUER, argon2id, basic, claims, key_set, request, signed, token
+from tests.support.spire import TrustDomain
 
 ROUNDS = 7
 CALLS = 5000
 KEY = "omcp_bot_secret"
 SECRET = b"a shared secret of at least 32 bytes"
 SERVER = Server("desk", "/desk", (), Authentication(("source",)))
+
+
+XFCC, GATEWAY = "x-forwarded-client-cert", "spiffe://cluster.local/ns/mcp/sa/gateway"
+WORKLOAD = "spiffe://cluster.local/ns/support/sa/bot"
+RELAYED = ",".join(f'By={GATEWAY};Hash={"0" * 64};Subject="CN=bot,O=Foo";URI={uri}' for uri in (GATEWAY, WORKLOAD))
+MESH = MeshSettings(XFCC, Trust.HEADER, is_xfcc=True, by=frozenset({GATEWAY}))
+NUMBERS = itertools.count()
+
+
+def from_peer(peer: Peer, headers: Mapping[str, str] | None = None) -> Request:
+    return msgspec.structs.replace(request(dict(headers or {})), peer=peer)
 
 
 @dataclass(frozen=True)
@@ -49,9 +72,12 @@ class Contestant:
     """Whether each request can be shown one time only."""
 
     goal_us: float | None = None
+    note: str = ""
 
 
 def contestants() -> list[Contestant]:
+    ca, domain = Authority("partners"), TrustDomain("a.org")
+    certificate, svid = ca.issue(x509.DNSName("bot.example")), domain.svid()
     said = claims(time.time())
     text = token(said)
     digest = hashlib.sha256(KEY.encode()).digest()
@@ -85,6 +111,35 @@ def contestants() -> list[Contestant]:
             lambda: request(signed(SECRET)),
             is_once=True,
         ),
+        Contestant(
+            "mtls",
+            MtlsSettings((ca.der,), (x509.load_pem_x509_crl(ca.crl()).public_bytes(Encoding.DER),)),
+            IdentitySpec(principal_id="x509:source:dns:bot.example", source="source"),
+            lambda: from_peer(Peer("192.0.2.1", certificate=certificate.der)),
+            goal_us=2.0,
+        ),
+        Contestant(
+            "spiffe",
+            SpiffeSettings({"a.org": Bundle((domain.authority.der,))}, frozenset({"a.org"})),
+            IdentitySpec(principal_id="spiffe://a.org/bot"),
+            lambda: from_peer(Peer("192.0.2.1", certificate=svid.der)),
+            goal_us=2.0,
+        ),
+        Contestant(
+            "mesh",
+            MESH,
+            IdentitySpec(principal_id=f"mesh:source:{WORKLOAD}", source="source"),
+            lambda: from_peer(Peer("192.0.2.1", is_trusted=True), {XFCC: RELAYED}),
+            goal_us=15.0,
+        ),
+        Contestant(
+            "mesh",
+            MESH,
+            IdentitySpec(principal_id=f"mesh:source:{WORKLOAD}", source="source"),
+            lambda: from_peer(Peer("192.0.2.1", is_trusted=True), {XFCC: f"{RELAYED};Hash={next(NUMBERS)}"}),
+            is_once=True,
+            note="read anew each time",
+        ),
     ]
 
 
@@ -110,7 +165,7 @@ def main() -> None:
     for one in contestants():
         found = asyncio.run(measure(one))
         goal = "" if one.goal_us is None else f"< {one.goal_us:g} {'ok' if found < one.goal_us else 'MISSED'}"
-        print(f"{one.method:<12} {found:>8.2f}  {goal}")
+        print(f"{one.method:<12} {found:>8.2f}  {goal}{one.note}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ and makes the rest anew with each. A swap is one assignment: exchanges under way
 the gateway that they began with, and ask the newest one about whatever comes late.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -64,6 +65,8 @@ from openmcp.telemetry.spans import Tracer
 from openmcp.upstream import verdict
 from openmcp.upstream.client import Client
 from openmcp.upstream.errands import Errands
+
+_FIRST_WORD_S = 5.0
 
 
 class Runtime:
@@ -137,8 +140,11 @@ class Runtime:
         return {(s.name, r.url): self.health.is_healthy(r) for s in servers for r in s.replicas}
 
     async def discover(self) -> None:
-        """Find the replicas of servers that are known by a name, before the first exchange; for seconds at most."""
-        await self._discovery.first(self._configured.servers)
+        """Find replicas that are known by a name, and hear from SPIFFE agents, before the first exchange.
+
+        For seconds at most: what is not known then is refused until it is.
+        """
+        await asyncio.gather(self._discovery.first(self._configured.servers), self._lasting.arrived(_FIRST_WORD_S))
         self._take(self._configured)
 
     def sessions_by_server(self) -> dict[str, int]:

@@ -116,6 +116,19 @@ async def test_an_agent_that_is_not_there_yet_is_waited_for(tmp_path: Path, kept
         agent.stop()
 
 
+async def test_the_first_answer_is_waited_for_and_not_for_ever(tmp_path: Path, kept: Lasting) -> None:
+    own = TrustDomain("own.org")
+    agent = Agent(tmp_path / "agent.sock", own)
+    source = SpiffeSource("workload", settings(agent), kept)
+    assert not await kept.arrived(0.2)
+    agent.start()
+    try:
+        assert await kept.arrived(WAIT_S)
+        assert await asked(source, own.svid()) == "spiffe://own.org/bot"
+    finally:
+        agent.stop()
+
+
 async def test_while_the_agent_is_down_its_last_word_holds_and_its_next_one_counts(
     tmp_path: Path, kept: Lasting
 ) -> None:

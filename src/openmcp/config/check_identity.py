@@ -1,11 +1,13 @@
-"""Faults of identity sources that listeners decide on: nobody could ever be recognised. Called by `config.check`."""
+"""Faults of identity sources by which nobody could ever be recognised. Called by `config.check`."""
 
 from collections.abc import Iterator
 
 from openmcp.config import values
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
-from openmcp.config.resources import GatewayConfigDocument, IdentitySourceDocument
+from openmcp.config.resources import AgentDocument, GatewayConfigDocument, IdentitySourceDocument
+from openmcp.config.resources.base import only_field
+from openmcp.config.resources.certificates import MtlsIdentity
 from openmcp.config.resources.gateway import Listener
 from openmcp.config.resources.shared_secrets import SignatureSource
 from openmcp.config.resources.tokens import TokenSource
@@ -14,6 +16,10 @@ from openmcp.errors import Fault
 
 def faults(inventory: Inventory) -> Iterator[Fault]:
     """Return what is wrong between the sources and the listeners."""
+    for agent in inventory.agents:
+        for index, identity in enumerate(agent.document.spec.identities):
+            if identity.mtls is not None:
+                yield from _never_named(inventory, agent, identity.mtls, index=index)
     # Without a bootstrap file these are resources of a gateway that is not known here.
     for gateway in inventory.gateways[:1]:
         if not gateway.is_whole:
@@ -22,6 +28,24 @@ def faults(inventory: Inventory) -> Iterator[Fault]:
             if source.is_whole:
                 yield from _unheard(source, gateway)
         yield from _in_vain(inventory, gateway)
+
+
+def _never_named(
+    inventory: Inventory, agent: Placed[AgentDocument], identity: MtlsIdentity, *, index: int
+) -> Iterator[Fault]:
+    """The source names agents by another part of their certificates."""
+    for source in inventory.sources:
+        mtls = source.document.spec.mtls
+        if source.name != identity.source or mtls is None:
+            continue
+        field, value = only_field(identity, "source")
+        kind = str(value).partition(":")[0]
+        if field != mtls.identity:
+            text = f"`{field}` is never what names an agent here: the source `{source.name}` takes `{mtls.identity}`"
+            yield agent.fault(text, "spec", "identities", index, "mtls", field)
+        elif field == "san" and kind not in mtls.san_types:
+            text = f"names of the kind `{kind}` do not count here: add it to `sanTypes` of the source `{source.name}`"
+            yield agent.fault(text, "spec", "identities", index, "mtls", field)
 
 
 def _unheard(source: Placed[IdentitySourceDocument], gateway: Placed[GatewayConfigDocument]) -> Iterator[Fault]:

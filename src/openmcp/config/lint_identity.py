@@ -15,6 +15,7 @@ from openmcp.config.inventory import Inventory
 from openmcp.config.resources import IdentitySourceDocument
 from openmcp.config.snapshot import Snapshot
 from openmcp.errors import Fault
+from openmcp.model import spiffe
 
 _SOON_S = 7 * 86400.0
 
@@ -26,6 +27,7 @@ def warnings(inventory: Inventory, snapshot: Snapshot) -> Iterator[Fault]:
         yield from _authorities(placed[source.name], source)
     yield from _peers(inventory, snapshot)
     yield from _certificates_unseen(inventory)
+    yield from _unknown_domains(inventory)
 
 
 def _authorities(placed: Placed[IdentitySourceDocument], source: SourceSpec) -> Iterator[Fault]:
@@ -94,3 +96,18 @@ def _certificates_unseen(inventory: Inventory) -> Iterator[Fault]:
             if source.document.spec.kind[0] == "spiffe":
                 text = "no listener asks for client certificates (`tls.clientAuth`): only JWT-SVIDs are taken"
                 yield source.fault(text, "spec", "spiffe")
+
+
+def _unknown_domains(inventory: Inventory) -> Iterator[Fault]:
+    """An agent has the SPIFFE ID of a trust domain that no source knows."""
+    sources = [source.document.spec.spiffe for source in inventory.sources]
+    known = [source.trust_domains for source in sources if source is not None]
+    # Without a list, all count that the agent tells of.
+    if any(not domains for domains in known):
+        return
+    for agent in inventory.agents:
+        for index, identity in enumerate(agent.document.spec.identities):
+            domain = spiffe.spiffe_id(identity.spiffe).trust_domain if identity.spiffe is not None else ""
+            if domain and not any(domain in domains for domains in known):
+                text = f"no `spiffe` source knows the trust domain `{domain}`: nobody can be this"
+                yield agent.fault(text, "spec", "identities", index, "spiffe")

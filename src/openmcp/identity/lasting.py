@@ -24,6 +24,16 @@ class Running(Protocol):
         ...
 
 
+@runtime_checkable
+class Arriving(Protocol):
+    """What is of no use before it has heard from elsewhere."""
+
+    @property
+    def arrived(self) -> asyncio.Event:
+        """Set as soon as it has."""
+        ...
+
+
 class Lasting:
     """Lives as long as the runtime."""
 
@@ -64,6 +74,15 @@ class Lasting:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def arrived(self, within_s: float) -> bool:
+        """Return whether everything that is waited for has come, after this time at the latest."""
+        awaited = [one.arrived.wait() for one in self._kept.values() if isinstance(one, Arriving)]
+        try:
+            await asyncio.wait_for(asyncio.gather(*awaited), within_s)
+        except TimeoutError:
+            return False
+        return True
 
     async def close(self) -> None:
         """End everything that runs beside the exchanges."""

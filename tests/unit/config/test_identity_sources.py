@@ -56,7 +56,11 @@ def test_a_source_of_certificates_arrives_with_what_its_files_hold(tmp_path: Pat
     ca, other = Authority("A"), Authority("B")
     (tmp_path / "ca.pem").write_bytes(ca.pem + other.pem)
     (tmp_path / "crl.pem").write_bytes(ca.crl() + other.crl())
-    documents = [mtls(", crlFile: crl.pem, identity: subject, sanTypes: [uri]"), agent("a", SAN), server()]
+    documents = [
+        mtls(", crlFile: crl.pem, identity: subject, sanTypes: [uri]"),
+        agent("a", "{mtls: {source: partners, subject: 'CN=bot,O=Foo'}}"),
+        server(),
+    ]
     snapshot = loaded(write(tmp_path, *documents)).snapshot
     settings = snapshot.sources[0].settings
     assert isinstance(settings, MtlsSettings)
@@ -64,7 +68,7 @@ def test_a_source_of_certificates_arrives_with_what_its_files_hold(tmp_path: Pat
     assert settings.crls is not None
     assert [x509.load_der_x509_crl(crl).issuer for crl in settings.crls] == [ca.name, other.name]
     assert (settings.identity, settings.san_types) == (CertificateName.SUBJECT, frozenset({"uri"}))
-    assert [identity.principal_id for identity in snapshot.agents[0].identities] == ["x509:partners:dns:bot.example"]
+    assert [identity.principal_id for identity in snapshot.agents[0].identities] == ["x509:partners:CN=bot,O=Foo"]
 
 
 def test_a_changed_file_makes_another_snapshot(tmp_path: Path) -> None:
@@ -283,6 +287,36 @@ def test_two_agents_for_one_principal_are_a_fault(tmp_path: Path, identity: str)
     (tmp_path / "ca.pem").write_bytes(Authority().pem)
     found = faults(write(tmp_path, mtls(), agent("a", identity), agent("b", identity)))
     assert any("is agent `a` at" in text for _, text in found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "identity", "word"),
+    [
+        (", identity: subject", "san: dns:bot.example", "takes `subject`"),
+        ("", "commonName: bot", "takes `san`"),
+        ("", "subject: CN=bot", "takes `san`"),
+        (", sanTypes: [uri]", "san: dns:bot.example", "add it to `sanTypes`"),
+    ],
+)
+def test_an_identity_that_its_source_takes_from_elsewhere_is_a_fault(
+    tmp_path: Path, settings: str, identity: str, word: str
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(Authority().pem)
+    path = write(tmp_path, mtls(settings), agent("a", f"{{mtls: {{source: partners, {identity}}}}}"))
+    ((place, text),) = faults(path)
+    assert at(path, place).startswith(identity.partition(": ")[2])
+    assert word in text
+
+
+def test_a_trust_domain_that_no_source_knows_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_bytes(Authority().pem)
+    source = spiffe("trustDomains: {a.org: {bundleFile: a.pem}}")
+    known, unknown = agent("a", "{spiffe: 'spiffe://a.org/x'}"), agent("b", "{spiffe: 'spiffe://b.org/x'}")
+    path = write(tmp_path, source, known, unknown)
+    ((place, text),) = warnings(path)
+    assert at(path, place).startswith("'spiffe://b.org/x'")
+    assert "`b.org`" in text
+    assert not warnings(write(tmp_path, spiffe("workloadApi: 'unix:///run/a.sock'"), known, unknown))
 
 
 # ------------------------------------------------------------ with the listeners
