@@ -29,8 +29,11 @@ def print_values(values: Value, form: str) -> None:
         # Formatted JSON has its own newlines, and escapes those within strings.
         click.echo("\n".join(json_line(line).decode() for line in encoded.split(b"\n")))
     else:
-        plain: object = msgspec.to_builtins(values)
-        click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=False, width=120), nl=False)
+        try:
+            told = yaml.safe_dump(msgspec.to_builtins(values), sort_keys=False, allow_unicode=False, width=120)
+        except RecursionError:
+            raise click.ClickException("this is nested too deeply for YAML: take --output json") from None
+        click.echo(told, nl=False)
 
 
 def print_table(

@@ -314,7 +314,10 @@ class Seals:
 
 
 def upstream_session_id(keyring: Keyring, text: str) -> str | None:
-    """Return the upstream's own id in one that was sealed for an anonymous agent; for whoever looks one up in a log."""
+    """Return the upstream's own id in a session id that left the gateway sealed; for whoever looks one up in a log."""
+    bound = keyring.open("bound-session", text, max_chars=_MAX_SESSION_ID)
+    if bound is not None:
+        return msgspec.msgpack.decode(bound, type=_BoundSessionId).upstream_id
     sealed = _opened_session_id(keyring, text)
     return sealed.upstream_id if sealed is not None else None
 

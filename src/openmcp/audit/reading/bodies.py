@@ -38,10 +38,10 @@ class Bodies:
         before = self.raw(base)
         if not before or not line.changes:
             return before
-        value: Json = msgspec.json.decode(before)
         try:
+            value: Json = msgspec.json.decode(before)
             return msgspec.json.encode(changed(value, line.changes))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BodyMissing(f"the changes of {line.id} cannot be made again: {error}") from error
 
     def spilled(self, ref: BodyRef) -> bytes:

@@ -101,6 +101,8 @@ def _first(path: Path) -> Line | None:
 
 def _decoded(raw: RawLine) -> Line | None:
     try:
+        if not raw.data.isascii():
+            raw.data.decode()
         # The last line may lack its newline and still be whole: it is being written, or the end was cut there.
         return decode(raw.data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

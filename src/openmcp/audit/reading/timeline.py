@@ -67,20 +67,28 @@ class Timeline:
                 what, facts, tone = _end(line)
             case _:
                 what, facts, tone = f"{line.type} {line.kind}".strip(), _notes(line), Tone.PLAIN
-        return Row(line.ts, number, line.dir, what, facts, tone, line)
+        # Made harmless here, whatever a field was thought to hold: a log from elsewhere may hold anything.
+        return Row(line.ts, number, line.dir, text(what), tuple(map(text, facts)), tone, line)
 
 
 def excerpt(line: Line, chars: int) -> str:
     """Return the beginning of what a message says: its parameters, result or error, on one line."""
     if not line.body:
         return ""
-    said = _essence(msgspec.json.decode(line.body, type=_Said))
+    try:
+        said = _essence(msgspec.json.decode(line.body, type=_Said))
+    except (msgspec.MsgspecError, RecursionError):
+        # A log from elsewhere may hold anything.
+        said = bytes(line.body)
     return text(json_line(said).decode(), chars) if said else ""
 
 
 def pretty(body: bytes) -> list[str]:
     """Return a message in lines, indented; what a terminal would obey is escaped."""
-    return [json_line(part).decode() for part in msgspec.json.format(body, indent=2).split(b"\n")] if body else []
+    try:
+        return [json_line(part).decode() for part in msgspec.json.format(body, indent=2).split(b"\n")] if body else []
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return [text(body.decode(errors="replace"))]
 
 
 def redactions(line: Line) -> list[str]:

@@ -12,6 +12,7 @@ from openmcp.audit.reading.difference import Difference, differences
 from openmcp.cli.flow.showing import found_flow
 from openmcp.cli.flow.sources import find_source
 from openmcp.cli.output import print_values
+from openmcp.telemetry.harmless import text
 
 _COLOURS: Final = {"-": "red", "+": "green", "@": "cyan"}
 
@@ -35,7 +36,9 @@ def run(config: Path | None, logs: Sequence[Path], one: str, other: str, *, has_
 def _print(difference: Difference) -> None:
     click.echo(f"{click.style(difference.what, bold=True)}: {difference.call or 'stream'}")
     for name, (before, after) in difference.changes.items():
-        click.echo(f"  {name}: {click.style(before or '-', fg='red')} → {click.style(after or '-', fg='green')}")
+        click.echo(
+            f"  {name}: {click.style(text(before) or '-', fg='red')} → {click.style(text(after) or '-', fg='green')}"
+        )
     for line in difference.lines:
         click.echo(f"  {click.style(line, fg=_COLOURS.get(line[:1]))}")
 

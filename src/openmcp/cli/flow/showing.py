@@ -68,7 +68,7 @@ def heading(flow: Flow, agents: dict[str, Exchange]) -> Iterator[str]:
             how = " ".join(part for part in (agent.method, agent.source, agent.trust) if part)
             behalf = f", on behalf of {text(agent.on_behalf_of)}" if agent.on_behalf_of else ""
             yield f"  agent {text(agent.name)} ({text(agent.id)}; {text(how)}{behalf})"
-    session = f", session {flow.session}" if flow.session else ""
+    session = f", session {text(flow.session)}" if flow.session else ""
     yield f"  server {text(', '.join(flow.servers))}; MCP {text(flow.version) or '?'}{session}"
     yield ""
 

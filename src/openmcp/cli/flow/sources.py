@@ -52,7 +52,7 @@ class Source:
     def session_digests(self, raw: str) -> frozenset[str]:
         """Return the digests that records may have for the session id that an agent has. Raises: as `keyring`."""
         keyring = self.keyring()
-        # An anonymous agent has its id sealed; records name the server's own.
+        # Anonymous agents, and all where `affinity.mode` says so, have sealed ids; records name the server's own.
         ids = [raw, upstream_session_id(keyring, raw)]
         return frozenset(session_digest(keyring.digest, id) for id in ids if id is not None)
 

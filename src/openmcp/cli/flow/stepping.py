@@ -24,6 +24,7 @@ from openmcp.audit.reading.steps import Leg, Steps
 from openmcp.cli.flow.moments import shown
 from openmcp.cli.flow.showing import ARROWS, COLOURS, found_flow
 from openmcp.cli.flow.sources import find_source
+from openmcp.telemetry.harmless import text
 
 _HELP: Final = "n next · b back · d next decision · g first · G last · NUMBER · w whole bodies · q end"
 _NEXT: Final = ("n", "", " ", "\r", "\n", "j", "\x1b[C", "\x1b[B")
@@ -98,7 +99,7 @@ class _Walk:
         size = shutil.get_terminal_size((100, 40))
         row = self._steps.row(self._at)
         head = f"step {self._at + 1} of {len(self._steps)}"
-        click.echo(f"{click.style(head, bold=True)}  flow {self._flow}  exchange #{row.number}  {shown(row.ts)}")
+        click.echo(f"{click.style(head, bold=True)}  flow {text(self._flow)}  exchange #{row.number}  {shown(row.ts)}")
         facts = f"  ({'; '.join(row.facts)})" if row.facts else ""
         click.echo(f"{ARROWS.get(row.leg, '·').strip()} {click.style(row.what, fg=COLOURS[row.tone])}{facts}")
         decision = self._steps.decision(self._at)

@@ -55,9 +55,9 @@ def _print(verdict: Verdict) -> None:
         counts.append(f"{verdict.since_checkpoint} since the last checkpoint")
     click.echo(f"{text(verdict.writer) or '(no writer)'}: {state}; {', '.join(counts)}")
     if verdict.broken is not None:
-        click.echo(f"  {verdict.broken.path}:{verdict.broken.number}: {verdict.broken.why}")
+        click.echo(f"  {text(str(verdict.broken.path))}:{verdict.broken.number}: {text(verdict.broken.why)}")
     elif verdict.torn is not None:
-        click.echo(f"  {verdict.torn}: the last line is not whole")
+        click.echo(f"  {text(str(verdict.torn))}: the last line is not whole")
 
 
 def _values(verdict: Verdict) -> dict[str, object]:
