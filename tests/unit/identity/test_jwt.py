@@ -16,10 +16,12 @@ from openmcp.config.identities import JwtSourceSettings, KubernetesSourceSetting
 from openmcp.identity.failures import BURST
 from openmcp.identity.fetch import FetchFailed
 from openmcp.identity.jwt import JwtSource, Memory, TokenSource
-from openmcp.identity.keys import IssuerKeys
+from openmcp.identity.keys import IssuerKeys, PublicKey
 from openmcp.identity.kubernetes import KubernetesSource
 from openmcp.identity.lasting import Lasting
 from openmcp.identity.source import Absent, Invalid, Verdict
+from openmcp.identity.tokens import BadToken, read
+from openmcp.identity.tokens import verify as check_signature
 from openmcp.model.agent import Principal, Trust
 from openmcp.model.http import Peer
 from openmcp.model.server import Authentication, Server
@@ -137,7 +139,7 @@ async def test_a_token_of_another_issuer_is_another_sources_to_judge() -> None:
 async def test_a_token_without_signature_is_refused_whatever_is_allowed() -> None:
     for name in ("none", "None", "NONE", ""):
         unsigned = forged(claims(), {"alg": name, "typ": "JWT"})
-        assert isinstance(await verdict(source(), unsigned), Invalid)
+        assert "not allowed" in await why(source(), unsigned)
         assert isinstance(await verdict(source(algorithms=("none", "RS256")), unsigned), Invalid)
 
 
@@ -148,8 +150,18 @@ async def test_the_public_key_is_no_shared_secret() -> None:
     for secret in (signing_key().as_pem(private=False), STATIC):
         signature = hmac.digest(secret, unsigned.encode(), "sha256")
         confused = forged(claims(), head, signature)
-        assert isinstance(await verdict(source(), confused), Invalid)
+        assert "not allowed" in await why(source(), confused)
         assert isinstance(await verdict(source(algorithms=("HS256", "RS256")), confused), Invalid)
+
+
+@pytest.mark.parametrize("name", ["none", "HS256", "RS1"])
+def test_no_algorithm_without_public_keys_verifies_whatever_a_caller_allows(name: str) -> None:
+    """A second fence behind the list of the configuration."""
+    shared = PublicKey(None, None, jwk.OctKey.import_key(b"k" * 32))  # type: ignore[arg-type]
+    unsigned = forged(claims(), {"alg": name}).rstrip(".")
+    signature = hmac.digest(b"k" * 32, unsigned.encode(), "sha256") if name == "HS256" else b""
+    with pytest.raises(BadToken):
+        check_signature(read(forged(claims(), {"alg": name}, signature)), [shared])
 
 
 @pytest.mark.parametrize(
@@ -363,8 +375,8 @@ def fetching(published: Published, clock: Clock) -> JwtSource:
     return JwtSource.from_spec(SourceSpec("corp", 1, "jwt", settings), (), lasting)
 
 
-def fresh(clock: Clock, key: str = "one", **changes: Any) -> str:
-    return token(claims(clock.now, **changes), key=key)
+def fresh(clock: Clock, key: str = "one", *, header_kid: str = "") -> str:
+    return token(claims(clock.now), key=key, header={"kid": header_kid} if header_kid else {})
 
 
 async def test_a_rotated_key_is_found_at_once() -> None:
@@ -388,6 +400,10 @@ async def test_a_flood_of_unknown_key_ids_asks_the_issuer_once_in_ten_seconds() 
     found = await asyncio.gather(*[verdict(tokens, one, peer=Peer(f"192.0.2.{n}")) for n, one in enumerate(flood)])
     assert all(isinstance(one, Invalid) for one in found)
     assert published.fetches == 2
+    for seconds, fetches in ((0, 2), (9, 2), (2, 3)):
+        clock.now += seconds
+        await verdict(tokens, fresh(clock, header_kid=f"k{seconds}"), peer=Peer("192.0.2.99"))
+        assert published.fetches == fetches
 
 
 async def test_old_keys_are_renewed_beside_the_exchanges() -> None:
