@@ -88,7 +88,7 @@ class ApiKeySource:
     def vouches(self, principal: Principal) -> bool:
         """Whether the very key that was presented is still one of the agent's."""
         key_id = principal.id.removeprefix(f"key:{self._name}:")
-        return any(known == principal for _, known in self._principals.get(key_id, ()))
+        return any(known.fingerprint == principal.fingerprint for _, known in self._principals.get(key_id, ()))
 
     def _look_up(self, key: str) -> Verdict:
         key_id = key.removeprefix(PREFIX).partition("_")[0]

@@ -166,7 +166,8 @@ class BasicSource:
 
     def vouches(self, principal: Principal) -> bool:
         """Whether the user still has the password that was presented."""
-        return self._principals.get(principal.id.removeprefix(f"basic:{self._name}:")) == principal
+        known = self._principals.get(principal.id.removeprefix(f"basic:{self._name}:"))
+        return known is not None and known.fingerprint == principal.fingerprint
 
     def _verdict(self, user: str, is_right: bool) -> Verdict:
         principal = self._principals.get(user)

@@ -135,7 +135,10 @@ class IdentityChain:
             raise self._invalid(request, server, "the credentials are of different agents")
         if len({one.principal.on_behalf_of for one in agents} - {None}) > 1:
             raise self._invalid(request, server, "the credentials act for different users")
-        return self._agent(_together([one.principal for one in agents]), request, server)
+        if len(agents) == 1:
+            return first
+        beside = "+".join(one.principal.fingerprint for one in agents)
+        return self._agent(_together([one.principal for one in agents]), request, server, beside=beside)
 
     def _stranger(self, request: Request, server: Server) -> Agent:
         """Return `ANONYMOUS` where no credential was presented and the server takes that. Raises: Unauthenticated."""
@@ -149,18 +152,18 @@ class IdentityChain:
             raise Unauthenticated(detail="no credential was presented", headers=headers, is_missing=True)
         return ANONYMOUS
 
-    def _agent(self, principal: Principal, request: Request, server: Server) -> Agent:
-        agent = self._named_of(principal)
+    def _agent(self, principal: Principal, request: Request, server: Server, *, beside: str = "") -> Agent:
+        agent = self._named_of(principal, beside=beside)
         if agent is None:
             raise self._invalid(request, server, f"two agents claim {principal.id}", source=principal.source)
         return agent
 
-    def _named_of(self, principal: Principal) -> Agent | None:
+    def _named_of(self, principal: Principal, *, beside: str = "") -> Agent | None:
         """Return the configured agent of this principal, else the principal as its own agent; `None` if two claim it.
 
         Who comes again with the same credential is the same object: what is decided for an agent is remembered by it.
         """
-        key = (principal.id, principal.fingerprint)
+        key = (principal.id, beside or principal.fingerprint)
         known = self._named.get(key)
         if known is not None and (known.principal is principal or known.principal == principal):
             return known

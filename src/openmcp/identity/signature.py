@@ -158,7 +158,8 @@ class SignatureSource:
 
     def vouches(self, principal: Principal) -> bool:
         """Whether the key that has signed is still one of the agent's."""
-        return self._principals.get(principal.id.removeprefix(f"sig:{self._name}:")) == principal
+        known = self._principals.get(principal.id.removeprefix(f"sig:{self._name}:"))
+        return known is not None and known.fingerprint == principal.fingerprint
 
     def _verified(self, request: Request) -> tuple[Mapping[str, str], Mapping[str, object]]:
         message = _Signed(request)

@@ -79,6 +79,16 @@ async def test_two_credentials_of_one_agent_agree_and_the_stronger_one_counts() 
     assert found.principal.expires_at == TOKEN.expires_at, "together they end with the first that ends"
 
 
+async def test_whoever_comes_again_with_the_same_credentials_is_the_same_object() -> None:
+    """What is decided and encoded for an agent is remembered by it."""
+    both = chain(*BOTH, agents=(agent("bot", CERTIFICATE.id, TOKEN.id),))
+    shown, strict = request(authorization="Bearer t"), server("corp", "partners")
+    first = await both.identify(shown, strict)
+    assert await both.identify(shown, strict) is first
+    assert (await both.identify(shown, server("partners", strict=False))).principal is CERTIFICATE
+    assert await both.identify(shown, strict) is first
+
+
 async def test_users_who_differ_do_not_agree() -> None:
     one = Fixed("a", Principal("a:bot", "a", "test", Trust.TOKEN, on_behalf_of="ann"))
     two = Fixed("b", Principal("b:bot", "b", "test", Trust.TOKEN, on_behalf_of="bob"))
