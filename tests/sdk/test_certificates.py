@@ -6,6 +6,8 @@ its authority is withdrawn: the next request on it is refused.
 
 import asyncio
 import datetime
+import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -21,7 +23,7 @@ from tests.support.certificates import Authority, Made
 from tests.support.gateway import Gateway, allow_everything, document, running_gateway, server
 from tests.support.processes import free_port
 from tests.support.servers import Backend
-from tests.support.spire import TrustDomain
+from tests.support.spire import Agent, TrustDomain
 
 WAIT_S = 20.0
 BOT = x509.DNSName("bot.partner.example")
@@ -146,6 +148,35 @@ async def test_no_certificate_and_a_foreign_name_get_the_same_answer(site: Site)
     assert reason["outcome"]["kind"] == "unauthenticated"
 
 
+async def test_what_the_spiffe_agent_tells_counts_for_handshakes_and_for_standing_connections(
+    replicas: list[Backend], tmp_path: Path
+) -> None:
+    own, before, after = Authority("gateway"), TrustDomain("prod.example"), TrustDomain("prod.example")
+    own.issue(name="edge").write(tmp_path, "gw")
+    agent, port = Agent(tmp_path / "agent.sock", before), free_port()
+    documents = [
+        server("reference", [replicas[0].url], authentication={"sources": ["workload"]}),
+        document("IdentitySource", "workload", {"spiffe": {"workloadApi": agent.address}}),
+        allow_everything(),
+    ]
+    tls = {"certFile": "gw.crt", "keyFile": "gw.key", "clientAuth": "required"}
+    listeners = [{"name": "public", "address": f"127.0.0.1:{port}", "tls": tls}]
+    agent.start()
+    try:
+        with running_gateway(documents, folder=tmp_path, spec={"listeners": listeners}) as gateway:
+            url = f"https://127.0.0.1:{port}/reference"
+            site = Site(gateway, url, tmp_path, own, Authority("nobody"), before)
+            async with line(site, before.svid()) as standing:
+                assert await standing.status() == 200
+                agent.tell(after)
+                await standing.becomes(401)
+                assert len(standing.sockets) == 1
+            async with connected(url, "auto", verify=site.context(after.svid())) as found:
+                assert await found.replica() == "a"
+    finally:
+        agent.stop()
+
+
 # ------------------------------------------------------------ while a connection stands
 
 
@@ -183,3 +214,40 @@ async def test_a_certificate_that_is_revoked_is_refused_at_the_next_request(site
         await standing.becomes(401)
         assert len(standing.sockets) == 1
         assert await other.status() == 200
+
+
+# ------------------------------------------------------------ TLS sessions that are taken up again
+
+
+def spoken(site: Site, context: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[int, ssl.SSLSession | None]:
+    """The status of one request on a connection of its own, and the TLS session to come back with; 0 = no answer."""
+    port = int(site.url.split(":")[2].split("/")[0])
+    body = json.dumps(INITIALIZE).encode()
+    head = (
+        f"POST /reference HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Accept: application/json, text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as raw,
+            context.wrap_socket(raw, server_hostname="127.0.0.1", session=session) as tls,
+        ):
+            tls.sendall(head.encode() + body)
+            answer = tls.recv(4096)
+            return (int(answer.split()[1]) if answer else 0), tls.session
+    except (ssl.SSLError, ConnectionError):
+        return 0, None
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_tls_session_does_not_outlive_the_authority_of_its_certificate(
+    site: Site, version: ssl.TLSVersion
+) -> None:
+    context = site.context(site.domain.svid())
+    context.minimum_version = context.maximum_version = version
+    status, session = await asyncio.to_thread(spoken, site, context, None)
+    assert status == 200
+    site.put("prod.pem", Authority("another").pem)
+    async with asyncio.timeout(WAIT_S):
+        while (await asyncio.to_thread(spoken, site, context, session))[0] == 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)

@@ -66,6 +66,7 @@ def site(replicas: list[Backend], tmp_path_factory: pytest.TempPathFactory) -> I
     bare, mesh = free_port(), free_port()
     documents = [
         server("reference", [replicas[0].url], authentication={"sources": ["istio"]}),
+        server("open", [replicas[0].url], authentication={"sources": ["istio"], "anonymous": True}),
         document("IdentitySource", "istio", {"mesh": {"header": XFCC, "by": [US], "trust": "certificate"}}),
         document("Agent", "support-bot", {"identities": [{"mesh": {"source": "istio", "id": BOT}}]}),
         allow_everything(),
@@ -219,11 +220,21 @@ async def test_a_certificate_with_several_ids_is_nobody(site: Site) -> None:
         assert ask(client, url, f"By=spiffe://evil/gw;URI={ADMIN}").status_code == 401
 
 
+@pytest.mark.parametrize("is_http2", [False, True], ids=["http1", "http2"])
 @pytest.mark.parametrize("name", [XFCC, XFCC.upper(), "X-Forwarded-Client-Cert", XFCC.replace("-", "_")])
-def test_who_does_not_come_by_envoy_is_not_believed(site: Site, name: str) -> None:
-    with httpx.Client(trust_env=False) as client:
+def test_who_does_not_come_by_envoy_is_not_believed(site: Site, name: str, is_http2: bool) -> None:
+    with httpx.Client(trust_env=False, http1=not is_http2, http2=is_http2) as client:
         headers = {"Accept": "application/json, text/event-stream", name: f"By={US};URI={BOT}"}
         assert client.post(site.bare, json=INITIALIZE, headers=headers).status_code == 401
+        # And is seen by nobody: where no credential is needed, it is as if it had not been sent.
+        answer = client.post(site.bare.replace("/reference", "/open"), json=INITIALIZE, headers=headers)
+        assert (answer.status_code, answer.http_version) == (200, "HTTP/2" if is_http2 else "HTTP/1.1")
+
+
+def test_a_value_of_a_hundred_kilobytes_is_too_much_for_a_head(site: Site) -> None:
+    with httpx.Client(trust_env=False) as client:
+        for origin in (site.bare.removesuffix("/reference"), site.mesh):
+            assert ask(client, f"{origin}/reference", f"By={US};Chain={'x' * 100_000};URI={BOT}").status_code == 431
 
 
 def test_a_trusted_peer_says_it_once(site: Site) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
@@ -60,22 +60,19 @@ class Authorities:
     def __init__(self, certificates: Iterable[bytes], crls: Iterable[bytes] | None = None) -> None:
         """Take certificates and revocation lists in DER; `None` = revocation is not looked at."""
         self._certificates = [x509.load_der_x509_certificate(der) for der in certificates]
-        self._subjects = {certificate.subject for certificate in self._certificates}
         self._store = Store(self._certificates) if self._certificates else None
         self._revocations = None if crls is None else Revocations(crls)
 
-    def is_named_by(self, presented: Presented) -> bool:
-        """Whether the certificate says that one of these authorities has issued it, at once or by intermediates.
+    def have_issued(self, presented: Presented) -> bool:
+        """Whether one of these authorities has issued the certificate, at once or by the intermediates beside it.
 
-        Nothing is proved by that. It tells a certificate that is meant for these authorities, and has to hold,
-        from one that is another source's.
+        Little is proved by that. It tells a certificate that is these authorities' to judge, and has to hold, from
+        one that is another source's, although its authority may have the same name.
         """
         by_subject = {one.subject: one for one in presented.intermediates}
         issued: x509.Certificate | None = presented.leaf
-        for _ in range(_MAX_PRESENTED):
-            if issued is None:
-                return False
-            if issued.issuer in self._subjects:
+        while issued is not None:
+            if any(_has_issued(authority, issued) for authority in self._certificates):
                 return True
             issued = by_subject.pop(issued.issuer, None)
         return False
@@ -162,6 +159,16 @@ def fingerprint(certificate: bytes) -> str:
 def der(certificate: x509.Certificate) -> bytes:
     """Return the certificate as DER."""
     return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def _has_issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    if certificate.issuer != authority.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

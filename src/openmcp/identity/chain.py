@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from openmcp.errors import Unauthenticated
+from openmcp.identity.anchors import Anchored
 from openmcp.identity.challenges import Challenges
 from openmcp.identity.failures import Failures
-from openmcp.identity.source import Absent, IdentitySource, Invalid, Relayed
+from openmcp.identity.source import Absent, IdentitySource, Invalid, Relayed, Twofold
 from openmcp.model.agent import ANONYMOUS, Agent, Principal, Trust
 from openmcp.model.http import Request
 from openmcp.model.server import Server
@@ -30,6 +31,9 @@ class Asked:
     source: IdentitySource
     passed_over: frozenset[str]
     """Headers that sources before it read, and neither it nor a later one does. What stands there was nobody's."""
+
+    passes_certificate: bool
+    """Whether the same is so of a client certificate."""
 
 
 class IdentityChain:
@@ -76,7 +80,9 @@ class IdentityChain:
         for asked in line:
             verdict = await asked.source.verify(request, server)
             if isinstance(verdict, Principal):
-                if asked.passed_over and not asked.passed_over.isdisjoint(request.headers):
+                if (asked.passed_over and not asked.passed_over.isdisjoint(request.headers)) or (
+                    asked.passes_certificate and request.peer.certificate is not None
+                ):
                     # A stronger source was to judge it. What it does not know is never saved by a weaker one.
                     raise self._invalid(request, server, "a credential beside this one belongs to no source")
                 return self._agent(verdict, request, server)
@@ -107,7 +113,8 @@ class IdentityChain:
         for place, source in enumerate(sources):
             before = frozenset[str]().union(*(one.headers for one in sources[:place]))
             still = frozenset[str]().union(*(one.headers for one in sources[place:]))
-            line.append(Asked(source, before - still))
+            passes_certificate = _reads_certificates(sources[:place]) and not _reads_certificates(sources[place:])
+            line.append(Asked(source, before - still, passes_certificate))
         self._lines[names] = found = tuple(line)
         return found
 
@@ -122,10 +129,9 @@ class IdentityChain:
                 raise self._invalid(request, server, verdict.why, source=asked.source.name)
             if isinstance(verdict, Principal):
                 agents.append(self._agent(verdict, request, server))
-                if verdict.certificates:
-                    is_certificate_unread = False
-                else:
-                    unread -= asked.source.headers
+                is_certificate_unread = is_certificate_unread and not verdict.certificates
+                source = asked.source
+                unread -= source.headers_read(request) if isinstance(source, Twofold) else source.headers
         if not agents:
             return self._stranger(request, server)
         if unread or is_certificate_unread:
@@ -179,6 +185,10 @@ class IdentityChain:
         self._failures.note(request.peer.address)
         detail = f"{source}: {why}" if source else why
         return Unauthenticated(detail=detail, headers=self.challenges.of(server, request.public_url), source=source)
+
+
+def _reads_certificates(sources: Iterable[IdentitySource]) -> bool:
+    return any(isinstance(source, Anchored) for source in sources)
 
 
 def _as_agent(template: Agent, principal: Principal) -> Agent:

@@ -77,7 +77,23 @@ class JwtSvids:
 
     def vouches(self, principal: Principal) -> bool:
         """Whether tokens of the workload's trust domain are still taken; the chain looks at the token's end."""
-        return principal.source == self._source and bool(self._keys_for(spiffe.spiffe_id(principal.id).trust_domain))
+        if principal.method != "spiffe" or principal.source != self._source:
+            return False
+        return bool(self._keys_for(spiffe.spiffe_id(principal.id).trust_domain))
+
+    def are_meant(self, request: Request) -> bool:
+        """Whether a token stands in the request that this source judges, good or bad."""
+        text = token_in(request)
+        if text is None:
+            return False
+        try:
+            token = read(text)
+        except BadToken:
+            return False
+        try:
+            return self._workload_in(token) is not None
+        except BadToken:
+            return True
 
     def _judge(self, text: str, digest: bytes, request: Request, *, server: Server) -> Verdict:
         now = self._clock()

@@ -34,6 +34,7 @@ class MeshSource:
         self.identity_headers = self.headers
         self._settings = settings
         self._header = settings.header
+        self._revision = f"mesh {name} {hash(settings)}"
         self._known: dict[str, Principal] = {}
 
     @classmethod
@@ -52,8 +53,8 @@ class MeshSource:
         return self._known.get(value) or self._read(value)
 
     def vouches(self, principal: Principal) -> bool:
-        """Whether the source still gives its principals this trust; the proxy is asked with each request."""
-        return principal.source == self.name and principal.trust == self._settings.trust
+        """Whether the principal was named under just these settings; the proxy is asked with each request."""
+        return principal.vouched_by == self._revision
 
     def _read(self, value: str) -> Verdict:
         try:
@@ -66,6 +67,7 @@ class MeshSource:
             method="mesh",
             trust=self._settings.trust,
             fingerprint=hashlib.sha256(value.encode("latin-1", "replace")).hexdigest()[:_FINGERPRINT],
+            vouched_by=self._revision,
         )
         if len(value) <= _KNOWN_CHARS:
             if len(self._known) >= _KNOWN:

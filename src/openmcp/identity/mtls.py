@@ -57,7 +57,7 @@ class MtlsSource:
     def _prove(self, leaf: bytes, chain: tuple[bytes, ...]) -> Verdict:
         try:
             presented = certificates.read(leaf, chain)
-            if not self._authorities.is_named_by(presented):
+            if not self._authorities.have_issued(presented):
                 # Another source may have authorities that issued it; if none has, the chain of sources refuses it.
                 return Absent.ABSENT
             proof = self._authorities.prove(presented, self._clock())

@@ -76,6 +76,15 @@ class Relayed(Protocol):
 
 
 @runtime_checkable
+class Twofold(Protocol):
+    """A source whose credentials come in two ways, of which a request can show both."""
+
+    def headers_read(self, request: Request) -> frozenset[str]:
+        """Return those of its headers that it has judged; what else stands there is another source's."""
+        ...
+
+
+@runtime_checkable
 class Advertised(Protocol):
     """A source that a 401 can tell clients of; the others (certificates, mesh headers) are arranged beforehand."""
 

@@ -12,9 +12,9 @@ from openmcp.config.identities import AgentSpec, SourceSpec, SpiffeSettings
 from openmcp.identity import certificates
 from openmcp.identity.bundles import Bundles
 from openmcp.identity.certificates import Known, Presented, Proof, Unproven
-from openmcp.identity.jwt_svid import JwtSvids, token_in
+from openmcp.identity.jwt_svid import JwtSvids
 from openmcp.identity.lasting import Lasting
-from openmcp.identity.source import Absent, IdentitySource, Invalid, Verdict
+from openmcp.identity.source import Absent, IdentitySource, Invalid, Twofold, Verdict
 from openmcp.model import spiffe
 from openmcp.model.agent import Principal, Trust
 from openmcp.model.http import Request
@@ -57,6 +57,10 @@ class SpiffeSource:
         if server.authentication.is_strict and isinstance(verdict, Principal):
             return self._agreed(verdict, request, server)
         return verdict
+
+    def headers_read(self, request: Request) -> frozenset[str]:
+        """`Authorization`, if a JWT-SVID of a known trust domain stands there."""
+        return self.headers if self._tokens.are_meant(request) else frozenset()
 
     def vouches(self, principal: Principal) -> bool:
         """Whether the bundle of the workload's trust domain is still known, and vouches for its certificate."""
@@ -105,8 +109,6 @@ class SpiffeSource:
 
     def _agreed(self, verdict: Principal, request: Request, server: Server) -> Verdict:
         """What is presented beside a certificate has to hold, too, and be of the same workload."""
-        if token_in(request) is None:
-            return verdict
         token = self._tokens.verify(request, server)
         if isinstance(token, Principal) and token.id != verdict.id:
             return Invalid("the X.509-SVID and the JWT-SVID are of different workloads")
@@ -144,3 +146,4 @@ def _uris(certificate: x509.Certificate) -> list[str]:
 
 
 _: type[IdentitySource] = SpiffeSource
+__: type[Twofold] = SpiffeSource

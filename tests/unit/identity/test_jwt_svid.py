@@ -10,12 +10,14 @@ from cryptography import x509
 from joserfc.jwk import ECKey
 
 from openmcp.config.identities import Bundle, SpiffeSettings
+from openmcp.errors import Unauthenticated
+from openmcp.identity.chain import IdentityChain
 from openmcp.identity.lasting import Lasting
 from openmcp.identity.spiffe import SpiffeSource
 from openmcp.model.agent import Principal, Trust
 from openmcp.model.http import Request
-from openmcp.model.server import Server
-from tests.support.certificates import Made
+from openmcp.model.server import Authentication, Server
+from tests.support.certificates import Authority, Made
 from tests.support.spire import TrustDomain
 from tests.unit.identity.certs import SERVER, STRICT, Clock, presenting, who
 
@@ -166,3 +168,21 @@ async def test_a_strict_server_wants_both_to_be_of_one_workload() -> None:
     assert await asked(source(a), token(a), a.svid(), server=STRICT) == "spiffe://a.org/bot"
     assert "different workloads" in await asked(source(a), token(a, "/other"), a.svid(), server=STRICT)
     assert (await asked(source(a), token(a, exp=1), a.svid(), server=STRICT)).startswith("invalid")
+
+
+async def test_nothing_is_left_over_where_a_strict_server_sees_both() -> None:
+    a = TrustDomain("a.org")
+    chain = IdentityChain([source(a)], {})
+    server = Server("desk", "/desk", (), Authentication(("workload",), is_strict=True))
+    found = await chain.identify(bearing(token(a), a.svid()), server)
+    assert (found.principal.id, found.principal.trust) == ("spiffe://a.org/bot", Trust.CERTIFICATE)
+    for foreign in (token(TrustDomain("b.org")), "omcp_bot_secret"):
+        with pytest.raises(Unauthenticated):
+            await chain.identify(bearing(foreign, a.svid()), server)
+    with pytest.raises(Unauthenticated):
+        await chain.identify(bearing(token(a), Authority("B").issue()), server)
+
+
+async def test_a_principal_of_another_kind_under_the_same_name_is_not_vouched_for() -> None:
+    other = Principal("jwt:workload:bot", "workload", "jwt", Trust.TOKEN)
+    assert not source(TrustDomain("a.org")).vouches(other)

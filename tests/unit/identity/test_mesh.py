@@ -121,8 +121,9 @@ def test_what_a_trusted_peer_says_stays_and_nothing_is_copied() -> None:
     assert IdentityChain([], {}).cleansed(request) is request
 
 
-async def test_an_agent_stays_while_the_source_gives_it_the_same_trust() -> None:
+async def test_an_agent_stays_as_long_as_the_settings_do() -> None:
     verdict = await istio().verify(saying(f"By={US};URI={BOT}"), SERVER)
     assert isinstance(verdict, Principal)
     assert istio().vouches(verdict)
     assert not istio(Trust.HEADER).vouches(verdict)
+    assert not istio(by=US).vouches(verdict)

@@ -1,6 +1,7 @@
 """Client certificates: verified against the source's own authorities, at every request, and naming exactly one."""
 
 import datetime
+import hashlib
 import ipaddress
 import time
 
@@ -12,10 +13,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from openmcp.config.identities import CertificateName, MtlsSettings
+from openmcp.errors import Unauthenticated
+from openmcp.identity.api_key import ApiKeySource, KeyEntry
+from openmcp.identity.chain import IdentityChain
 from openmcp.identity.lasting import Lasting
 from openmcp.identity.mtls import MtlsSource
 from openmcp.model.agent import Principal, Trust
 from openmcp.model.http import Peer, Request
+from openmcp.model.server import Authentication, Server
 from tests.support.certificates import DAY, Authority, Extensions, Made
 from tests.unit.identity.certs import SERVER, Clock, presenting, who
 
@@ -119,8 +124,8 @@ async def test_a_certificate_of_another_authority_is_left_to_other_sources() -> 
     assert await asked(source(Authority("A")), Authority("B").issue(BOT)) == "absent"
 
 
-async def test_an_authority_of_the_same_name_and_another_key_vouches_for_nobody() -> None:
-    assert (await asked(source(Authority("A")), Authority("A").issue(BOT))).startswith("invalid")
+async def test_an_authority_of_the_same_name_and_another_key_is_another() -> None:
+    assert await asked(source(Authority("A")), Authority("A").issue(BOT)) == "absent"
 
 
 async def test_intermediates_count_as_presented_and_lead_to_the_authority() -> None:
@@ -274,3 +279,50 @@ async def test_an_agent_is_gone_when_its_certificate_is_revoked() -> None:
     verdict = await source(ca, crls=(ca.crl(),)).verify(presenting(made), SERVER)
     assert isinstance(verdict, Principal)
     assert not source(ca, crls=(ca.crl(made),)).vouches(verdict)
+
+
+# ------------------------------------------------------------ among other sources
+
+
+async def test_sources_whose_authorities_have_the_same_name_do_not_stand_in_each_others_way() -> None:
+    one, two = Authority("CA"), Authority("CA")
+    chain = IdentityChain([_named("one", one), _named("two", two)], {})
+    for name, authority in (("one", one), ("two", two)):
+        found = await chain.identify(presenting(authority.issue(BOT)), _server("one", "two"))
+        assert found.principal.source == name
+
+
+async def test_a_certificate_that_does_not_hold_is_not_saved_by_a_key_beside_it() -> None:
+    ca = Authority("CA")
+    chain = IdentityChain([_named("one", ca), _keys()], {})
+    for made in (ca.issue(BOT, x509.DNSName("two")), Authority("CA").issue(BOT)):
+        request = presenting(made, headers={"authorization": f"Bearer {KEY}"})
+        for server in (_server("one", "keys"), _server("one", "keys", is_strict=True)):
+            with pytest.raises(Unauthenticated):
+                await chain.identify(request, server)
+        # Where no source of the server reads certificates, one that is shown anyway does not matter.
+        assert (await chain.identify(request, _server("keys"))).principal.id == "key:keys:bot"
+    only_key = presenting(None, headers={"authorization": f"Bearer {KEY}"})
+    assert (await chain.identify(only_key, _server("one", "keys"))).principal.id == "key:keys:bot"
+
+
+async def test_a_certificate_that_no_source_knows_is_never_anonymous() -> None:
+    chain = IdentityChain([_named("one", Authority("A"))], {})
+    shown = presenting(Authority("B").issue(BOT))
+    with pytest.raises(Unauthenticated):
+        await chain.identify(shown, Server("desk", "/desk", (), Authentication(("one",), is_anonymous_allowed=True)))
+
+
+KEY = "omcp_bot_secret"
+
+
+def _named(name: str, authority: Authority) -> MtlsSource:
+    return MtlsSource(name, MtlsSettings((authority.der,)), Lasting())
+
+
+def _keys() -> ApiKeySource:
+    return ApiKeySource("keys", "authorization", [KeyEntry("bot", hashlib.sha256(KEY.encode()).hexdigest())])
+
+
+def _server(*sources: str, is_strict: bool = False) -> Server:
+    return Server("desk", "/desk", (), Authentication(sources, is_strict=is_strict))
