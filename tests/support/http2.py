@@ -14,7 +14,7 @@ from h2 import events
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from openmcp.server.worker import Worker
 from tests.support.edge import WAIT_S, Answer
@@ -216,3 +216,108 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 def frames(*parts: bytes | Iterable[bytes]) -> bytes:
     """Several frames in one piece."""
     return b"".join(part if isinstance(part, bytes) else b"".join(part) for part in parts)
+
+
+# ---------------------------------------------------------------- a replica
+
+
+@dataclass
+class H2Asked:
+    """One request as the replica read it."""
+
+    stream: int
+    fields: list[tuple[str, str]]
+    body: bytearray = field(default_factory=bytearray)
+    is_whole: bool = False
+
+    def field(self, name: str) -> list[str]:
+        """All values of a field."""
+        return [value for key, value in self.fields if key == name]
+
+
+class H2Peer:
+    """One accepted connection, seen from the replica."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, streams: int, asked: list[H2Asked]
+    ) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        self.h2.local_settings = Settings(client=False, initial_values={SettingCodes.MAX_CONCURRENT_STREAMS: streams})
+        self.resets: dict[int, int] = {}
+        self._streams: dict[int, H2Asked] = {}
+        self._whole: list[H2Asked] = []
+        self._asked = asked
+
+    async def start(self) -> None:
+        self.h2.initiate_connection()
+        await self.flush()
+
+    async def flush(self) -> None:
+        self.writer.write(self.h2.data_to_send())
+        await self.writer.drain()
+
+    async def hear(self) -> None:
+        """Read once. Raises: IncompleteReadError when the gateway closed instead."""
+        data = await self.reader.read(1 << 16)
+        if not data:
+            raise asyncio.IncompleteReadError(b"", None)
+        for event in self.h2.receive_data(data):
+            match event:
+                case events.RequestReceived(stream_id=stream, headers=fields):
+                    self._streams[stream] = H2Asked(stream, [(str(name), str(value)) for name, value in fields])
+                case events.DataReceived(stream_id=stream, data=data, flow_controlled_length=size):
+                    self._streams[stream].body += data
+                    self.h2.acknowledge_received_data(size, stream)
+                case events.StreamEnded(stream_id=stream):
+                    self._whole.append(self._streams[stream])
+                case events.StreamReset(stream_id=stream, error_code=code):
+                    self.resets[stream] = int(code)
+                case _:
+                    pass
+        await self.flush()
+
+    async def request(self) -> H2Asked:
+        """The next whole request."""
+        while not self._whole:
+            await self.hear()
+        asked = self._whole.pop(0)
+        self._asked.append(asked)
+        return asked
+
+    async def answer(self, asked: H2Asked, body: bytes, *fields: tuple[str, str], status: str = "200") -> None:
+        """Answer at once."""
+        await self.begin(asked, *(fields or (("content-type", "application/json"),)), status=status)
+        await self.data(asked, body, ends=True)
+
+    async def begin(self, asked: H2Asked, *fields: tuple[str, str], status: str = "200") -> None:
+        self.h2.send_headers(asked.stream, [(":status", status), *fields])
+        await self.flush()
+
+    async def data(self, asked: H2Asked, data: bytes, *, ends: bool = False) -> None:
+        """Send as the windows allow."""
+        while True:
+            room = min(self.h2.local_flow_control_window(asked.stream), 16_384, len(data))
+            if room or not data:
+                self.h2.send_data(asked.stream, data[:room], end_stream=ends and room == len(data))
+                data = data[room:]
+                await self.flush()
+                if not data:
+                    return
+            else:
+                await self.hear()
+
+    async def reset(self, asked: H2Asked, code: int) -> None:
+        self.h2.reset_stream(asked.stream, code)
+        await self.flush()
+
+    async def until_reset(self, asked: H2Asked) -> int:
+        while asked.stream not in self.resets:
+            await self.hear()
+        return self.resets[asked.stream]
+
+    async def goaway(self, last: int) -> None:
+        """Say that nothing behind `last` was read, and go on with the rest."""
+        self.writer.write(frame(7, 0, 0, last.to_bytes(4) + bytes(4)))
+        await self.writer.drain()

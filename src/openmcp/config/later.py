@@ -21,7 +21,6 @@ FIELDS: dict[str, str] = {
     "GatewayConfig spec.config.namespaces": _KUBERNETES,
     "GatewayConfig * secretRef": _KUBERNETES,
     "MCPServer spec.upstream.service": _KUBERNETES,
-    "MCPServer spec.upstream.http2": "this version speaks HTTP/1.1",
     "MCPServer spec.upstream.credentials[].value.secretRef": _KUBERNETES,
     "Policy spec.rules[].content": _CONTENT,
     "Policy spec.rules[].phase": "rules apply to calls only; leave it out",

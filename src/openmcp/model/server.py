@@ -28,6 +28,17 @@ class Balance(Enum):
     RANDOM = "random"
 
 
+class Http2(Enum):
+    """Whether replicas are spoken to in HTTP/2."""
+
+    AUTO = "auto"
+    """Where they offer it in the TLS handshake."""
+
+    NEVER = "never"
+    PRIOR_KNOWLEDGE = "prior-knowledge"
+    """Always, also without TLS."""
+
+
 class Bodies(Enum):
     """How much of a message's body the audit log keeps."""
 
@@ -175,6 +186,7 @@ class Server:
     retry_attempts: int = 2
     """Connect attempts in all, at least 1; nothing is retried after a byte was sent."""
 
+    http2: Http2 = Http2.AUTO
     tls: CallingTls = field(default_factory=CallingTls)
     """For the replicas that are called by `https://`."""
 

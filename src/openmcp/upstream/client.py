@@ -15,13 +15,11 @@ from openmcp import errors
 from openmcp.mcp import message
 from openmcp.model.decision import Permitted
 from openmcp.model.server import IdentityHeader, Replica, Server
-from openmcp.model.tls import CallingTls
 from openmcp.telemetry import spans
 from openmcp.upstream import propagation, redirect
 from openmcp.upstream.deadlines import Deadlines
 from openmcp.upstream.head import HeadTemplate
-from openmcp.upstream.http1 import Connection
-from openmcp.upstream.pool import Pool
+from openmcp.upstream.pool import Connection, Manner, Pool
 from openmcp.upstream.reply import Reply
 from openmcp.upstream.tls import Contexts
 
@@ -33,7 +31,7 @@ REDIRECTS_CAP = 2
 _TEMPLATES_CAP = 8192
 """Heads kept ready; servers and replicas that are gone are forgotten all at once."""
 
-_NO_POOLS: Mapping[CallingTls | None, Pool] = MappingProxyType({})
+_NO_POOLS: Mapping[Manner, Pool] = MappingProxyType({})
 
 Introduce: TypeAlias = Callable[[Permitted, Replica, bytes | None], tuple[tuple[str, str], ...]]
 """Returns the headers that tell a replica who the agent is; the bytes are the body as it is sent."""
@@ -49,7 +47,7 @@ class Client:
         self.observe = observe
         self.tick_s = tick_s
         self.introduce = introduce
-        self._pools: dict[str, dict[CallingTls | None, Pool]] = {}
+        self._pools: dict[str, dict[Manner, Pool]] = {}
         self._contexts = Contexts()
         self._templates: dict[tuple[str, str], HeadTemplate] = {}
         self._deadlines: Deadlines | None = None
@@ -84,25 +82,26 @@ class Client:
     # ------------------------------------------------------------ for one sending
 
     def pool(self, server: Server, replica: Replica) -> Pool:
-        """The connections to this replica, with this server's TLS.
+        """The connections to this replica, in this server's manner.
 
         Raises: UpstreamUnreachable after `close`, and where TLS cannot be set up.
         """
-        calling = server.tls if replica.is_tls else None
-        pool = self._pools.get(replica.url, _NO_POOLS).get(calling)
-        return pool if pool is not None else self._open(replica, calling)
+        manner = (server.tls if replica.is_tls else None, server.http2)
+        pool = self._pools.get(replica.url, _NO_POOLS).get(manner)
+        return pool if pool is not None else self._open(replica, manner)
 
-    def _open(self, replica: Replica, calling: CallingTls | None) -> Pool:
+    def _open(self, replica: Replica, manner: Manner) -> Pool:
         if self._is_closed:
             raise errors.UpstreamUnreachable(detail=f"{replica.url}: the client is closed")
         try:
-            context = self._contexts.get(calling) if calling is not None else None
+            calling, version = manner
+            context = self._contexts.get(calling, version) if calling is not None else None
         except (OSError, ValueError) as error:
             raise errors.UpstreamUnreachable(detail=f"{replica.url}: TLS cannot be set up: {error}") from error
         loop = asyncio.get_running_loop()
         self._deadlines = self._deadlines or Deadlines(loop)
-        pool = Pool(replica, calling, context=context, deadlines=self._deadlines, loop=loop, emptied=self._forget)
-        self._pools.setdefault(replica.url, {})[calling] = pool
+        pool = Pool(replica, manner, context=context, deadlines=self._deadlines, loop=loop, emptied=self._forget)
+        self._pools.setdefault(replica.url, {})[manner] = pool
         return pool
 
     def template(self, server: Server, replica: Replica) -> HeadTemplate:
@@ -117,7 +116,7 @@ class Client:
 
     def _forget(self, pool: Pool) -> None:
         pools = self._pools.get(pool.replica.url, {})
-        pools.pop(pool.calling, None)
+        pools.pop(pool.manner, None)
         if not pools:
             self._pools.pop(pool.replica.url, None)
 

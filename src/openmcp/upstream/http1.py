@@ -22,10 +22,10 @@ HEAD_BYTES = 64 << 10
 INTERIM_CAP = 8
 """Interim (1xx) answers before the final one."""
 
-_LISTS = frozenset({"allow", "cache-control"})
+LISTS = frozenset({"allow", "cache-control"})
 """Wanted fields that may come more than once."""
 
-_WANTED = _LISTS | {
+_WANTED = LISTS | {
     "content-type",
     "content-length",
     "content-encoding",
@@ -223,14 +223,14 @@ class Connection(asyncio.Protocol):
         # Only a read that is itself long can hold a head that is too long.
         if self._silent_bytes > HEAD_BYTES:
             self._weigh(name, value)
-        wanted = _wanted(name)
+        wanted = wanted_name(name)
         # Behind the head come trailers, or a second answer that nobody asked for.
         if not wanted or self._is_head_done:
             return
         text = value.decode("latin-1").strip(" \t")
         if wanted not in self._fields:
             self._fields[wanted] = text
-        elif wanted in _LISTS:
+        elif wanted in LISTS:
             self._fields[wanted] += ", " + text
         else:
             self._refuse(f"field {wanted} came twice")
@@ -337,7 +337,7 @@ class Connection(asyncio.Protocol):
 
 
 @lru_cache(maxsize=1024)
-def _wanted(name: bytes) -> str:
+def wanted_name(name: bytes) -> str:
     """The lower-case name of a field that is wanted, `""` for any other; servers spell few names in few ways."""
     lower = name.decode("latin-1").lower()
     return lower if lower in _WANTED else ""

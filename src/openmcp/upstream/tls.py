@@ -8,6 +8,7 @@ and `pool.py`.
 import ssl
 from weakref import WeakValueDictionary
 
+from openmcp.model.server import Http2
 from openmcp.model.tls import CallingTls
 
 
@@ -15,28 +16,36 @@ class Contexts:
     """The contexts in use, by what they are made of."""
 
     def __init__(self) -> None:
-        self._made: WeakValueDictionary[CallingTls, ssl.SSLContext] = WeakValueDictionary()
+        self._made: WeakValueDictionary[tuple[CallingTls, Http2], ssl.SSLContext] = WeakValueDictionary()
         # Reading the operating system's CAs takes 20 ms, so not again for each try to reach a replica that is down.
-        self._plain: ssl.SSLContext | None = None
+        self._plain: dict[Http2, ssl.SSLContext] = {}
 
-    def get(self, tls: CallingTls) -> ssl.SSLContext:
+    def get(self, tls: CallingTls, http2: Http2) -> ssl.SSLContext:
         """Return the context.
 
         Raises: ssl.SSLError, OSError: something of it cannot be used.
         """
-        context = self._made.get(tls)
+        context = self._made.get((tls, http2))
         if context is None:
-            context = self._made[tls] = _context(tls)
+            context = self._made[tls, http2] = _context(tls, _PROTOCOLS[http2])
             if tls == CallingTls():
-                self._plain = context
+                self._plain[http2] = context
         return context
 
 
-def _context(tls: CallingTls) -> ssl.SSLContext:
+_PROTOCOLS = {Http2.AUTO: ["h2", "http/1.1"], Http2.NEVER: ["http/1.1"], Http2.PRIOR_KNOWLEDGE: ["h2"]}
+
+
+def speaks_http2(connection: ssl.SSLObject) -> bool:
+    """Whether the two sides have agreed on HTTP/2."""
+    return connection.selected_alpn_protocol() == "h2"
+
+
+def _context(tls: CallingTls, protocols: list[str]) -> ssl.SSLContext:
     # A client's context verifies certificates and names from the start.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(protocols)
     if tls.authorities:
         # What is named is trusted, also an intermediate without its root, and nothing beside it.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

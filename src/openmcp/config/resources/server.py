@@ -144,6 +144,10 @@ class Upstream(Fields):
     dns: Dns | None = None
     """The name under which all replicas are found, in place of `replicas`."""
 
+    http2: Literal["auto", "never", "prior-knowledge"] = "auto"
+    """HTTP/2 towards the replicas: `auto` where they offer it with TLS, `never`, or `prior-knowledge`: always, also
+    without TLS."""
+
     tls: UpstreamTls | None = None
     """For replicas with `https://`. Absent: verified by the operating system's CAs, and nothing is presented."""
 
