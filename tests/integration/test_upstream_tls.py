@@ -156,3 +156,14 @@ async def test_a_handshake_that_hangs_is_given_up_within_the_connect_timeout() -
         server = server_of(replace(up.replica, is_tls=True), tls=TRUSTING, timeouts=Timeouts(connect_s=0.2))
         with pytest.raises(errors.UpstreamUnreachable, match="no connection within"):
             await asker.ask(server)
+
+
+async def test_names_that_share_an_address_do_not_share_connections() -> None:
+    both = CA.server_context(CA.issue(x509.DNSName("one.example"), x509.DNSName("two.example")))
+    async with scripted(always(answer()), tls=both) as up, asking() as asker:
+        for name in ("one.example", "two.example"):
+            await asker.ask(server_of(replace(up.replica, name=name), tls=TRUSTING))
+        assert up.connections == 2
+        assert [asked.field("host")[0].partition(":")[0] for asked in up.asked] == ["one.example", "two.example"]
+        with pytest.raises(errors.UpstreamUnreachable):
+            await asker.ask(server_of(replace(up.replica, name="three.example"), tls=TRUSTING))

@@ -86,7 +86,8 @@ class Client:
 
         Raises: UpstreamUnreachable after `close`, and where TLS cannot be set up.
         """
-        manner = (server.tls if replica.is_tls else None, server.http2)
+        # One address may have several names, each with its own `Host` and certificate.
+        manner = (server.tls if replica.is_tls else None, server.http2, replica.called)
         pool = self._pools.get(replica.url, _NO_POOLS).get(manner)
         return pool if pool is not None else self._open(replica, manner)
 
@@ -94,7 +95,7 @@ class Client:
         if self._is_closed:
             raise errors.UpstreamUnreachable(detail=f"{replica.url}: the client is closed")
         try:
-            calling, version = manner
+            calling, version, _ = manner
             context = self._contexts.get(calling, version) if calling is not None else None
         except (OSError, ValueError) as error:
             raise errors.UpstreamUnreachable(detail=f"{replica.url}: TLS cannot be set up: {error}") from error

@@ -20,8 +20,8 @@ from openmcp.upstream.deadlines import Deadlines
 
 Connection: TypeAlias = http1.Connection | http2.Connection
 
-Manner: TypeAlias = tuple[CallingTls | None, Http2]
-"""How a replica is spoken to: with which TLS (`None` = in the clear), and in which version of HTTP."""
+Manner: TypeAlias = tuple[CallingTls | None, Http2, str]
+"""How a replica is spoken to: with which TLS (`None` = in the clear), in which version of HTTP, under which name."""
 
 IDLE_CAP = 256
 """Idle connections kept per replica; more are closed when their exchange ends."""
@@ -109,8 +109,8 @@ class Pool:
             task.exception()
 
     async def _dial(self, timeout_s: float) -> Connection:
-        replica, (calling, _) = self.replica, self.manner
-        name = (calling.server_name or replica.called) if calling is not None else None
+        replica, (calling, _, called) = self.replica, self.manner
+        name = (calling.server_name or called) if calling is not None else None
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await self.loop.create_connection(
