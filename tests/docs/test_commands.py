@@ -16,7 +16,12 @@ from openmcp.cli.main import cli
 from tests.docs import pages
 
 COMMANDS = [(block, command) for block in pages.of_language("sh") for command in pages.commands(block)]
-HARMLESS = ("openmcp validate", "openmcp key new", "openmcp schema")
+HARMLESS = (
+    "openmcp validate",
+    "openmcp key new",
+    "openmcp schema",
+    *("openmcp policy test", "openmcp policy explain", "openmcp policy effective"),
+)
 TO_RUN = [(block, command) for block, command in COMMANDS if command.startswith(HARMLESS)]
 TARGETS = set(re.findall(r"^([a-z-]+):", (pages.ROOT / "Makefile").read_text(), re.MULTILINE))
 RUN_S = 30.0

@@ -14,6 +14,7 @@ import click
 from openmcp import __version__
 from openmcp.cli.flow.group import flow
 from openmcp.cli.pin.group import pin
+from openmcp.cli.policy.group import policy
 from openmcp.errors import Misconfigured
 
 FILE = click.Path(path_type=Path)
@@ -48,7 +49,8 @@ def serve(config: Path) -> int:
 
 @cli.command(short_help="Check configuration, and say what is wrong where.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
-def validate(files: tuple[Path, ...]) -> int:
+@click.option("--probe", is_flag=True, help="Ask the servers too: do they have what the rules name?")
+def validate(files: tuple[Path, ...], probe: bool) -> int:
     """Check configuration as `serve` would load it.
 
     FILE is a YAML file or a directory of them; several are checked together. Prints every
@@ -57,7 +59,7 @@ def validate(files: tuple[Path, ...]) -> int:
     """
     from openmcp.cli import validate as command
 
-    return command.run(files, env=os.environ)
+    return command.run(files, env=os.environ, is_probing=probe)
 
 
 @cli.command()
@@ -122,6 +124,7 @@ def mock(log: tuple[Path, ...], flow: str | None, address: str) -> int:
 
 cli.add_command(flow)
 cli.add_command(pin)
+cli.add_command(policy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

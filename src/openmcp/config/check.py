@@ -187,7 +187,7 @@ def _policies(inventory: Inventory) -> Iterator[Fault]:
 def _unknown(
     inventory: Inventory, placed: Placed[Document], kind: str, *, name: str, loc: Sequence[int | str]
 ) -> Iterator[Fault]:
-    if (kind, name) in inventory.declared:
+    if inventory.is_known(kind, name):
         return
     known = sorted(other for other_kind, other in inventory.declared if other_kind == kind)
     yield placed.fault(f"there is no {kind} `{name}`{or_rather(name, known)}", *loc)

@@ -4,7 +4,7 @@ Turns what pydantic reports into sentences about the file, each with line and co
 What concerns several resources at once is `config.check`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -57,19 +57,25 @@ class Documents:
     faults: tuple[Fault, ...]
 
 
-def validate(files: Iterable[YamlFile]) -> Documents:
-    """Return every document of the files and every fault in them."""
+def validate(files: Iterable[YamlFile], *, passing_over: Collection[str] = ()) -> Documents:
+    """Return every document of the files and every fault in them.
+
+    `passing_over`: kinds that are not built yet, of whose documents only the names are looked at.
+    """
     usable: list[Placed[Document]] = []
     declared: set[tuple[str, str]] = set()
     faults: list[Fault] = []
     for file in files:
         faults += file.faults
         for node in file.documents:
+            declared |= _declared(node)
+            kind = child_at(node, "kind")
+            if kind is not None and kind.value in passing_over:
+                continue
             found, document_faults = _validate_one(node, file.path)
             faults += document_faults
             if found is not None:
                 usable.append(found)
-            declared |= _declared(node)
     return Documents(tuple(usable), frozenset(declared), tuple(faults))
 
 

@@ -37,9 +37,17 @@ class Inventory:
     declared: frozenset[tuple[str, str]]
     """(kind, name) of all documents, the faulty ones too."""
 
+    is_rehearsal: bool = False
+    """Whether this is tried out, and kinds without any document may be kept elsewhere."""
+
     @classmethod
     def of(
-        cls, documents: Iterable[Placed[Document]], declared: frozenset[tuple[str, str]], *, default_base: Path
+        cls,
+        documents: Iterable[Placed[Document]],
+        declared: frozenset[tuple[str, str]],
+        *,
+        default_base: Path,
+        is_rehearsal: bool = False,
     ) -> "Inventory":
         """Sort the documents by kind, keeping their order; `default_base` counts where no `GatewayConfig` is."""
         placed = tuple(documents)
@@ -53,7 +61,14 @@ class Inventory:
             policies=_of(PolicyDocument, placed),
             tests=_of(PolicyTestDocument, placed),
             declared=declared,
+            is_rehearsal=is_rehearsal,
         )
+
+    def is_known(self, kind: str, name: str) -> bool:
+        """Whether there is such a resource, as far as that can be told from these documents."""
+        if (kind, name) in self.declared:
+            return True
+        return self.is_rehearsal and not any(declared == kind for declared, _ in self.declared)
 
     @property
     def all(self) -> tuple[Placed[Document], ...]:

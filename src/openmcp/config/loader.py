@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openmcp.config import check, check_policies, lint, yaml_file
+from openmcp.config import check, check_policies, later, lint, yaml_file
 from openmcp.config.compile import compile_snapshot
 from openmcp.config.documents import Placed, validate
 from openmcp.config.inventory import Inventory
-from openmcp.config.resources import PolicyTestDocument
+from openmcp.config.resources import PolicyDocument, PolicyTestDocument
 from openmcp.config.secrets import Secrets
 from openmcp.config.snapshot import Snapshot
 from openmcp.config.stamps import Stamp, stamp
@@ -30,6 +30,9 @@ class Loaded:
     warnings: tuple[Fault, ...] = ()
     """What is probably not meant; nothing is refused for it."""
 
+    policies: tuple[Placed[PolicyDocument], ...] = field(default=(), compare=False)
+    """The policies as they are written, for what has to be said about their places."""
+
     tests: tuple[Placed[PolicyTestDocument], ...] = field(default=(), compare=False)
     """Cases for `openmcp policy test`; nothing of a gateway depends on them."""
 
@@ -46,7 +49,8 @@ class Attempt:
 def load(paths: Sequence[Path], *, env: Mapping[str, str], is_rehearsal: bool = False) -> Loaded:
     """Return the configuration in the files, and in those that their `GatewayConfig` names.
 
-    `is_rehearsal`: it is tried out and not served, so it may ask for what only the running gateway lacks.
+    `is_rehearsal`: it is tried out and not served. So it may ask for what only the running gateway lacks, it needs no
+    secrets, and kinds of which there is no document may be kept elsewhere.
 
     Raises: Misconfigured with every fault of all files.
     """
@@ -60,18 +64,21 @@ def attempt(paths: Sequence[Path], *, env: Mapping[str, str], is_rehearsal: bool
     """Return the configuration or its faults, with the files to watch in either case; `is_rehearsal`: see `load`."""
     reading = _Reading()
     reading.read(paths)
-    documents = validate(reading.files)
-    inventory = Inventory.of(documents.usable, documents.declared, default_base=_directory(paths))
+    documents = validate(reading.files, passing_over=later.KINDS if is_rehearsal else ())
+    inventory = Inventory.of(
+        documents.usable, documents.declared, default_base=_directory(paths), is_rehearsal=is_rehearsal
+    )
     secrets = Secrets(env)
     snapshot = compile_snapshot(inventory, secrets)
-    faults = [*reading.faults, *documents.faults, *check.faults(inventory), *secrets.faults]
+    faults = [*reading.faults, *documents.faults, *check.faults(inventory)]
     if not is_rehearsal:
-        faults += check_policies.not_yet(inventory)
+        faults += [*secrets.faults, *check_policies.not_yet(inventory)]
     watched = {**reading.watched, **secrets.files}
     if faults:
         return Attempt(Misconfigured(reading.in_order(faults)), watched)
     warnings = reading.in_order([*reading.warnings, *lint.warnings(inventory, snapshot)])
-    return Attempt(Loaded(snapshot, tuple(warnings), inventory.tests), watched)
+    loaded = Loaded(snapshot, tuple(warnings), policies=inventory.policies, tests=inventory.tests)
+    return Attempt(loaded, watched)
 
 
 def _directory(paths: Sequence[Path]) -> Path:
