@@ -119,6 +119,11 @@ class Runtime:
         """The authorities that client certificates may be issued under, for the listeners."""
         return self._lasting.anchors
 
+    @property
+    def identity_faults(self) -> list[str]:
+        """From whom identity sources cannot hear now; what they said before still counts. Safe from any thread."""
+        return self._lasting.faults()
+
     def newest(self) -> Gateway:
         """Return the gateway of the newest snapshot."""
         return self._gateway

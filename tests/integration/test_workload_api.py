@@ -137,13 +137,16 @@ async def test_while_the_agent_is_down_its_last_word_holds_and_its_next_one_coun
     agent.start()
     source = SpiffeSource("workload", settings(agent), kept)
     await becomes(lambda: len(source.anchors) == 1)
+    await becomes(lambda: not kept.faults())
     agent.stop()
+    await becomes(lambda: len(kept.faults()) == 1)
     assert await asked(source, old.svid()) == "spiffe://own.org/bot"
     again = Agent(tmp_path / "agent.sock", new)
     again.start()
     try:
         await becomes(lambda: set(source.anchors) == {new.authority.der})
         assert (await asked(source, old.svid())).startswith("invalid")
+        await becomes(lambda: not kept.faults())
     finally:
         again.stop()
 

@@ -14,8 +14,9 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import ECKey
+from joserfc.jws import JWSRegistry
 from spiffe._proto import workload_pb2, workload_pb2_grpc
 
 from tests.support.certificates import Authority, Made
@@ -42,11 +43,10 @@ class TrustDomain:
         signer = key or self.key
         named = {"alg": "ES256", "kid": signer.kid, "typ": "JWT", **(header or {})}
         said = {"sub": f"spiffe://{self.name}{path}", **claims}
-        return jwt.encode(
-            {name: value for name, value in named.items() if value is not None},
-            {name: value for name, value in said.items() if value is not None},
-            signer,
-        )
+        payload = json.dumps({name: value for name, value in said.items() if value is not None})
+        header = {name: value for name, value in named.items() if value is not None}
+        registry = JWSRegistry(algorithms=["ES256"], strict_check_header=False)
+        return jws.serialize_compact(header, payload.encode(), signer, registry=registry)
 
     @property
     def jwks(self) -> bytes:

@@ -33,6 +33,11 @@ class Arriving(Protocol):
         """Set as soon as it has."""
         ...
 
+    @property
+    def fault(self) -> str:
+        """Why it cannot hear now; empty = it can."""
+        ...
+
 
 class Lasting:
     """Lives as long as the runtime."""
@@ -74,6 +79,10 @@ class Lasting:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def faults(self) -> list[str]:
+        """What cannot be heard from now, for whoever asks how the node is. May be called from any thread."""
+        return [one.fault for one in tuple(self._kept.values()) if isinstance(one, Arriving) and one.fault]
 
     async def arrived(self, within_s: float) -> bool:
         """Return whether everything that is waited for has come, after this time at the latest."""

@@ -63,7 +63,13 @@ class WorkloadBundles:
         self.arrived = asyncio.Event()
         """Set as soon as the agent has told of authorities."""
 
+        self._silent: dict[str, str] = {}
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    @property
+    def fault(self) -> str:
+        """Why the agent cannot be heard now; empty = it can. May be read from any thread."""
+        return "; ".join(f"{half}: {why}" for half, why in tuple(self._silent.items()))
 
     @classmethod
     def follow(cls, address: str, lasting: Lasting) -> "WorkloadBundles":
@@ -89,8 +95,14 @@ class WorkloadBundles:
 
     async def _follow(self, half: str, ask: Ask, take: Callable[[Told], None]) -> None:
         wait_s, silent_since, is_told = _FIRST_WAIT_S, self._clock(), False
+
+        def hear(told: Told) -> None:
+            self._silent.pop(half, None)
+            take(told)
+
         while True:
-            heard, why = await _listen(ask, take)
+            heard, why = await _listen(ask, hear)
+            self._silent[half] = why
             if heard:
                 wait_s = _FIRST_WAIT_S
             if heard or not is_told:

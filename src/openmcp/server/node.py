@@ -186,6 +186,8 @@ class Node:
         }
         if self._fault:
             details["configurationFault"] = self._fault
+        if self.runtime.identity_faults:
+            details["identityFaults"] = self.runtime.identity_faults
         if self._warnings:
             details["configurationWarnings"] = self._warnings
         faults = self._writer.faults

@@ -76,6 +76,7 @@ async def test_who_comes_again_is_the_same_object() -> None:
         {"header": {"kid": "k2"}},
         {"header": {"typ": "at+jwt"}},
         {"header": {"alg": "none"}},
+        {"header": {"crit": ["b64"], "b64": True}},
         {"key": ECKey.generate_key("P-256", {"kid": "k1"})},
     ],
     ids=lambda claims: "-".join(f"{name}={str(value)[:22]}" for name, value in claims.items() if name != "key"),
