@@ -14,7 +14,7 @@ from openmcp.config.resources.policy_test import Call, Case, Expected, Given, Gi
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.decision import ApprovalNeeded, Decision, Explanation, RuleRef
 from openmcp.model.facts import AgentFacts, DecisionInput, RequestFacts, SessionFacts, ToolFacts
-from openmcp.rehearsal.contents import Contents, Touched
+from openmcp.rehearsal.contents import Touched, in_request, in_response
 from openmcp.rehearsal.stage import Asked, Scene, Stage
 
 
@@ -57,22 +57,19 @@ class Result:
 
 async def run(stage: Stage, tests: Iterable[Placed[PolicyTestDocument]], *, now: float) -> list[Result]:
     """Return what came of every case. `now`: Unix seconds, where a test gives none."""
-    contents = Contents(stage)
     return [
-        await _result(stage, contents, placed, index, now=now)
+        await _result(stage, placed, index, now=now)
         for placed in tests
         for index in range(len(placed.document.spec.cases))
     ]
 
 
-async def _result(
-    stage: Stage, contents: Contents, placed: Placed[PolicyTestDocument], index: int, *, now: float
-) -> Result:
+async def _result(stage: Stage, placed: Placed[PolicyTestDocument], index: int, *, now: float) -> Result:
     spec = placed.document.spec
     case = spec.cases[index]
     scene = _scene(stage, _merged(spec.given, case.given), now=now)
     asked = _asked(case.call)
-    outcome, given = await _outcome(stage, contents, scene, asked=asked, case=case)
+    outcome, given = await _outcome(stage, scene, asked=asked, case=case)
     return Result(
         test=placed.name,
         case=case.name,
@@ -84,15 +81,13 @@ async def _result(
     )
 
 
-async def _outcome(
-    stage: Stage, contents: Contents, scene: Scene, *, asked: Asked, case: Case
-) -> tuple[Outcome, DecisionInput]:
+async def _outcome(stage: Stage, scene: Scene, *, asked: Asked, case: Case) -> tuple[Outcome, DecisionInput]:
     """Return what comes of a case, and the question that was decided last."""
     given = scene.input(asked)
     decision = stage.engine.decide_on(given)
     if not decision.is_allowed:
         return _decided("deny", decision), given
-    sent, touched = await contents.request(given, decision.request_rules)
+    sent, touched = await in_request(given, decision.request_rules)
     if touched is not None and touched.is_blocked:
         return _touched("blocked", touched), given
     if touched is not None:
@@ -106,7 +101,7 @@ async def _outcome(
         flow, rule = missing.flow, missing.rule
         return Outcome(decision="require-approval", rule=rule, flow=flow, reason=missing.reason), given
     if case.response is not None:
-        answered = await contents.response(given, decision.response_rules, case.response)
+        answered = await in_response(given, decision.response_rules, case.response)
         if answered is not None:
             return _touched("blocked" if answered.is_blocked else "redacted", answered), given
     return (_decided("allow", decision) if touched is None else _touched("redacted", touched)), given
@@ -117,8 +112,9 @@ def _decided(word: str, decision: Decision) -> Outcome:
 
 
 def _touched(word: str, touched: Touched) -> Outcome:
-    rule = RuleRef(touched.policy, touched.rule)
-    return Outcome(decision=word, rule=rule, path=touched.path, detector=touched.detector, reason=touched.reason)
+    by = touched.rule
+    rule = RuleRef(by.policy, by.rule)
+    return Outcome(decision=word, rule=rule, path=touched.path, detector=touched.detector, reason=by.reason)
 
 
 # ------------------------------------------------------------ grants
