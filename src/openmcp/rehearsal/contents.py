@@ -87,11 +87,12 @@ def _below(path: str) -> str:
 def _arrival(given: DecisionInput) -> Arrival:
     """Return what an agent would send to ask this."""
     asked, subject = given.mcp, given.mcp.subject
-    params: JsonObject = given.args if isinstance(given.args, dict) else {}
+    args: Json = given.args
+    params: JsonObject = args if isinstance(args, dict) else {}
     if subject is not None:
         field = "uri" if subject.kind is SubjectKind.RESOURCE else "name"
         named: JsonObject = {field: subject.name}
-        params = named if subject.kind is SubjectKind.RESOURCE else {**named, "arguments": given.args}
+        params = named if subject.kind is SubjectKind.RESOURCE else {**named, "arguments": args}
     return Arrival(
         http_method="POST",
         revision=revisions.of(asked.version),
