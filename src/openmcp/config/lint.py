@@ -11,6 +11,7 @@ from openmcp.config.inventory import Inventory
 from openmcp.config.snapshot import PolicySpec, Snapshot
 from openmcp.errors import Fault
 from openmcp.model.decision import Effect
+from openmcp.model.pin import Pinning
 
 
 def warnings(inventory: Inventory, snapshot: Snapshot) -> list[Fault]:
@@ -20,6 +21,7 @@ def warnings(inventory: Inventory, snapshot: Snapshot) -> list[Fault]:
         _closed_servers,
         _unreachable_servers,
         _idle_agents,
+        _forgotten_pins,
         *lint_policies.CHECKS,
         lint_identity.warnings,
     )
@@ -60,6 +62,15 @@ def _unreachable_servers(inventory: Inventory, snapshot: Snapshot) -> Iterator[F
         if not server.authentication.sources and not server.authentication.is_anonymous_allowed:
             text = f"there is no IdentitySource, so nobody can prove to server `{server.name}` who they are"
             yield placed.fault(text, "spec", "authentication")
+
+
+def _forgotten_pins(inventory: Inventory, snapshot: Snapshot) -> Iterator[Fault]:
+    if snapshot.gateway.state.store != "memory":
+        return
+    for placed, server in zip(inventory.servers, snapshot.servers, strict=True):
+        if server.pinning is not Pinning.NONE:
+            text = "pins are kept in memory: at each restart, whatever the server offers then is accepted again"
+            yield placed.fault(text, "spec", "pinning", "mode")
 
 
 def _idle_agents(inventory: Inventory, snapshot: Snapshot) -> Iterator[Fault]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from openmcp.mcp import methods
-from openmcp.mcp.message import Json, JsonObject, Message, canonical
+from openmcp.mcp.definitions import canonical_text, declared
+from openmcp.mcp.message import Json, JsonObject, Message
 from openmcp.mcp.methods import Subject
 from openmcp.model.agent import Agent
 from openmcp.model.arrival import Arrival
@@ -105,9 +106,9 @@ class Asking:
         if self._entry is None:
             return known
         # What a list shows now counts, and is accepted only if it is what was.
-        digest = digest_of(self._entry)
+        digest = hashlib.sha256(canonical_text(self._entry, self._subject.kind)).hexdigest()
         is_pinned = known.pinned and known.digest == digest
-        return ToolFacts(self._subject.name, digest, is_pinned, declared_in(self._entry))
+        return ToolFacts(self._subject.name, digest, is_pinned, declared(self._entry, self._subject.kind))
 
     def _request(self) -> RequestFacts:
         request = self._arrival.request
@@ -151,17 +152,6 @@ def arguments(method: str, params: JsonObject) -> Json:
     if known is not None and known.group is methods.Group.ACCESS:
         return {}
     return {name: value for name, value in params.items() if name != "_meta"}
-
-
-def digest_of(entry: JsonObject) -> str:
-    """Return the digest of a listed definition."""
-    return hashlib.sha256(canonical({name: value for name, value in entry.items() if name != "_meta"})).hexdigest()
-
-
-def declared_in(entry: JsonObject) -> JsonObject:
-    """Return what a server says of its own tool."""
-    declared = entry.get("annotations")
-    return declared if isinstance(declared, dict) else {}
 
 
 def _params(message: Message) -> JsonObject:

@@ -30,6 +30,7 @@ NAME_CHARS: Final = 1024
 """Longer names are never accepted: nobody could compare them."""
 
 _CONFIRM_S: Final = 0.4
+_RETRY_S: Final = 10.0
 _MAX_RESOURCES: Final = 10_000
 """Resources of one server that are remembered; those beyond are shown, and not compared."""
 
@@ -117,6 +118,7 @@ class Pinboard:
         self._tell = tell
         self._modes: dict[str, Pinning] = {}
         self._books: dict[str, _Book] = {}
+        self._failed_at: dict[str, float] = {}
         self._confirming: dict[str, asyncio.Task[None]] = {}
         self._unwritten: deque[tuple[str, Offer]] = deque()
         self._writing: asyncio.Task[None] | None = None
@@ -140,6 +142,9 @@ class Pinboard:
         book = self._books.get(server.name)
         if book is not None and abs(self._clock() - book.confirmed_at) < within_s:
             return
+        if server.pinning is not Pinning.BLOCK and self._has_just_failed(server.name):
+            # Whoever only wants to be warned does not wait for a store that is lost.
+            return
         task = self._confirming.get(server.name)
         if task is None:
             task = self._confirming[server.name] = asyncio.create_task(self._confirm(server.name), name="confirm pins")
@@ -151,7 +156,12 @@ class Pinboard:
             why = str(error) or "no answer in time"
             if server.pinning is Pinning.BLOCK:
                 raise StoreUnavailable(detail=f"the pins of {server.name} cannot be read: {why}") from None
+            self._failed_at[server.name] = self._clock()
             log.warning("pins-not-read", extra={"server": server.name, "why": why})
+
+    def _has_just_failed(self, server: str) -> bool:
+        failed_at = self._failed_at.get(server)
+        return failed_at is not None and abs(self._clock() - failed_at) < _RETRY_S
 
     def is_seen(self, server: str) -> bool:
         """Whether all lists of the server were seen whole at some time; before that nothing is accepted."""

@@ -8,9 +8,9 @@ map stay, never its text. Used by the catalogues only.
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
+from openmcp.mcp.definitions import DECLARED_BYTES
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.catalogue import Definition
-from openmcp.routing.definitions import DECLARED_BYTES
 
 MAX_ENTRIES = 10_000
 """Definitions in one view; what a server lists beyond is not remembered."""

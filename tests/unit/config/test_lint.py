@@ -97,3 +97,11 @@ def test_a_rule_under_a_wider_denial_is_found_and_in_doubt_left_alone(
 def test_a_denial_in_shadow_covers_nothing(tmp_path: Path) -> None:
     rules = "{id: a, effect: allow, match: {tools: [x]}}, {id: b, effect: deny, mode: shadow}"
     assert warnings(write(tmp_path, policy(rules))) == []
+
+
+def test_pins_that_a_restart_forgets_are_a_warning(tmp_path: Path) -> None:
+    pinned = server("desk", ", pinning: {mode: block}, policy: {default: allow}")
+    assert warnings(write(tmp_path, pinned, source())) == []
+    in_memory = resource("GatewayConfig", "g", "{state: {url: 'memory:'}}")
+    (warning,) = warnings(write(tmp_path, in_memory, pinned, source()))
+    assert "at each restart" in warning[1]

@@ -122,11 +122,12 @@ class Approval(Fields):
     flow: Name
     """Name of the `ApprovalFlow`."""
 
-    ttl: Duration
+    ttl: Duration = "15m"
     """How long a yes holds."""
 
-    scope: Literal["call", "session", "agent", "agent+tool", "agent+tool+args", "agent+rule"] = "agent+tool+args"
-    """What a yes covers. The default is the narrowest that can be used again: just what the human saw."""
+    scope: Literal["call", "session", "agent", "agent+tool", "agent+tool+args", "agent+rule"] = "agent+tool"
+    """What a yes covers: this call once, the rest of the session, all gated calls of the agent on the server, this tool
+    (prompt, resource), this tool with the arguments that the human saw, or all that the rule gates."""
 
     max_uses: Annotated[int, Field(ge=1)] | None = None
     """How often a yes may be used. Default: as often as its life allows."""
