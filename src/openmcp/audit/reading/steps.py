@@ -136,7 +136,7 @@ class Steps:
                 f"{text(about)}: the log keeps no body{' (' + line.body_state + ')' if line.body_state else ''}"
             )
         lost = redactions(line) or (redactions(base) if base is not None else [])
-        return Leg(name, "; ".join(filter(None, notes)), pretty(body), lost)
+        return Leg(name, text("; ".join(filter(None, notes))), pretty(body), lost)
 
     def _line_of(self, id: str, *, direction: str = "") -> Line | None:
         known = self._by_id.get(id)

@@ -1,5 +1,6 @@
 """A log from elsewhere may hold anything: reading it neither fails nor lets it steer a terminal."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ COMMANDS = (
     ["list", "--output", "yaml"],
     ["show", "F-flow", "--output", "yaml"],
     ["verify"],
+    ["step", "F-flow"],
 )
 
 
@@ -47,8 +49,9 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_nothing_of_it_reaches_a_terminal_raw(
-    command: list[str], log: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n" * 12 + "w\nq\n"))
     assert main(["flow", *command, "--log", str(log)]) in (0, 1, 2)
     shown = "".join(capsys.readouterr())
     assert shown
