@@ -17,6 +17,7 @@ from openmcp.telemetry.harmless import json_line, text
 
 _FROM_AGENT: Final = "agent→gateway"
 _REASON_CHARS: Final = 300
+_GONE: Final = 8
 
 
 class Tone(Enum):
@@ -67,6 +68,9 @@ class Timeline:
                 what, facts, tone = _end(line)
             case _:
                 what, facts, tone = f"{line.type} {line.kind}".strip(), _notes(line), Tone.PLAIN
+        if line.http is not None and line.type != "message":
+            # GET and DELETE carry no message, so their first line is about something else.
+            what = f"{line.http.method} {line.http.path}: {what}"
         # Made harmless here, whatever a field was thought to hold: a log from elsewhere may hold anything.
         return Row(line.ts, number, line.dir, text(what), tuple(map(text, facts)), tone, line)
 
@@ -132,10 +136,20 @@ def _notes(line: Line) -> tuple[str, ...]:
     if line.body_state:
         notes.append(f"body {line.body_state}")
     if line.base:
-        notes.append("unchanged" if not line.changes else f"{len(line.changes)} changed")
+        notes.append(_changes(line))
     if line.redactions:
         notes.append(f"{len(line.redactions)} redacted")
     return (*notes, *map(_finding, line.findings), *_people(line))
+
+
+def _changes(line: Line) -> str:
+    """Return how a message differs from the one that came in: what a list has lost, and how much else."""
+    gone = [change.name for change in line.changes if change.op == "removed" and change.name]
+    other = len(line.changes) - len(gone)
+    without = f"without {', '.join(gone[:_GONE])}" + (f" and {len(gone) - _GONE} more" if len(gone) > _GONE else "")
+    parts = [without] if gone else []
+    parts += [f"{other} changed"] if other else []
+    return ", ".join(parts) or "unchanged"
 
 
 def _finding(finding: FindingPart) -> str:
