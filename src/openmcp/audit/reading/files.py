@@ -5,7 +5,8 @@ is then told apart from whole ones. Knows nothing of what a line means.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, cast
 
@@ -16,11 +17,23 @@ MAX_LINE_BYTES: Final = 64 << 20
 
 _SUFFIXES: Final = (".jsonl", ".jsonl.zst")
 _PACKED: Final = ".zst"
+_PACKED_BYTES: Final = 2 << 10
+"""Read at a time: a file from elsewhere may unpack to thirty thousand times as much."""
+
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 
 class LogNotReadable(Exception):
     """There is no log where one was named, or it may not be read."""
+
+
+def is_packed(path: Path) -> bool:
+    """Whether the file is compressed: then it was whole once, since a file takes that form only when it has ended."""
+    try:
+        with _present(path).open("rb") as file:
+            return file.read(len(_ZSTD_MAGIC)) == _ZSTD_MAGIC
+    except OSError as error:
+        raise LogNotReadable(f"{path}: {error.strerror or error}") from error
 
 
 class RawLine(NamedTuple):
@@ -55,13 +68,17 @@ def log_files(paths: Iterable[Path]) -> list[Path]:
 def raw_lines(path: Path, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[RawLine]:
     """Yield the lines of a file; of a line that is too long only the beginning, not whole.
 
-    Raises: LogNotReadable if the file cannot be opened. What cannot be unpacked ends the file in a torn line.
+    Raises: LogNotReadable if the file cannot be opened. What cannot be unpacked ends the file in a line that is torn,
+    empty if need be.
     """
+    number = 0
     try:
-        with _opened(path) as stream:
+        with _opened(path) as (stream, unpacked):
             for number, data in enumerate(_split(stream, max_bytes), start=1):
                 is_whole = data.endswith(b"\n")
                 yield RawLine(number, data[:-1] if is_whole else data, is_whole)
+            if unpacked is not None and unpacked.is_damaged:
+                yield RawLine(number + 1, b"", False)
     except OSError as error:
         raise LogNotReadable(f"{path}: {error.strerror or error}") from error
 
@@ -81,38 +98,59 @@ def _present(path: Path) -> Path:
     return packed if not path.exists() and packed.exists() else path
 
 
-def _opened(path: Path) -> BinaryIO:
-    file = _present(path).open("rb")
-    if file.read(len(_ZSTD_MAGIC)) != _ZSTD_MAGIC:
+@contextmanager
+def _opened(path: Path) -> Generator[tuple[BinaryIO, "_Unpacked | None"]]:
+    with _present(path).open("rb") as file:
+        is_plain = file.read(len(_ZSTD_MAGIC)) != _ZSTD_MAGIC
         file.seek(0)
-        return file
-    file.seek(0)
-    return io.BufferedReader(_Unpacked(file))
+        if is_plain:
+            yield file, None
+            return
+        unpacked = _Unpacked(file)
+        yield io.BufferedReader(unpacked), unpacked
 
 
 class _Unpacked(io.RawIOBase):
-    """The unpacked bytes; a stream that was cut or altered ends there, in the middle of a line."""
+    """The unpacked bytes; a file that was cut or altered ends there."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
         self._file = file
-        self._reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._waiting = b""
+        self.is_damaged = False
+        """Whether not all of it could be unpacked; known at the end."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(cast("bytearray", buffer))
-        try:
-            data = self._reader.read(len(view))
-        except zstandard.ZstdError:
-            return 0
-        view[: len(data)] = data
-        return len(data)
+        while not self._waiting and not self.is_damaged:
+            packed = self._file.read(_PACKED_BYTES)
+            if not packed:
+                self.is_damaged = not self._frame.eof
+                break
+            self._waiting = self._unpack(packed)
+        part, self._waiting = self._waiting[: len(view)], self._waiting[len(view) :]
+        view[: len(part)] = part
+        return len(part)
 
     def close(self) -> None:
         self._file.close()
         super().close()
+
+    def _unpack(self, packed: bytes) -> bytes:
+        parts: list[bytes] = []
+        try:
+            while packed:
+                if self._frame.eof:
+                    self._frame = zstandard.ZstdDecompressor().decompressobj()
+                parts.append(self._frame.decompress(packed))
+                packed = self._frame.unused_data if self._frame.eof else b""
+        except zstandard.ZstdError:
+            self.is_damaged = True
+        return b"".join(parts)
 
 
 def _split(stream: BinaryIO, max_bytes: int) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ import msgspec
 
 from openmcp.audit.chain import signed_part
 from openmcp.audit.reading.bodies import Bodies, BodyMissing
-from openmcp.audit.reading.files import RawLine, log_files, raw_lines
+from openmcp.audit.reading.files import RawLine, is_packed, log_files, raw_lines
 from openmcp.audit.record import GENESIS, VERSION, Line, decode
 from openmcp.state.signing import is_signed, key_id
 from openmcp.state.signing import raw as read_key
@@ -266,6 +266,8 @@ class _Proof:
     def _fail(self, verdict: Verdict, path: Path, raw: RawLine, *, is_record: bool) -> None:
         if not raw.is_whole:
             verdict.torn = path
+            if verdict.broken is None and is_packed(path):
+                verdict.broken = Break(path, raw.number, "the compressed file is damaged: it was whole once")
         elif verdict.broken is None:
             why = "the line names no writer" if is_record else "the line is no record"
             verdict.broken = Break(path, raw.number, why)

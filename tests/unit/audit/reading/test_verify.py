@@ -96,15 +96,25 @@ def test_unsigned_log_is_broken_for_who_knows_the_key(tmp_path: Path) -> None:
     assert only(tmp_path).state is State.BROKEN
 
 
-def test_compressed_files_are_read_and_a_cut_one_is_no_clean_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "cut at a line", "altered"])
+def test_compressed_file_is_whole_or_broken(tmp_path: Path, damage: str) -> None:
     log = made(tmp_path, parts=1, calls=400)
-    packed = zstandard.ZstdCompressor().compress(log.path.read_bytes())
+    lines = log.path.read_bytes().splitlines(keepends=True)
     path = tmp_path / f"{log.path.name}.zst"
-    path.write_bytes(packed)
     log.path.unlink()
+    # Two frames, as after somebody has joined files.
+    frames = [zstandard.ZstdCompressor(write_checksum=True).compress(b"".join(part)) for part in (lines[:9], lines[9:])]
+    path.write_bytes(b"".join(frames))
     assert only(tmp_path).state is State.INTACT
-    path.write_bytes(packed[: len(packed) // 2])
-    assert only(tmp_path).state is not State.INTACT
+    match damage:
+        case "cut":
+            path.write_bytes(b"".join(frames)[:-50])
+        case "cut at a line":
+            # All of the first frame, and of the second only its head: what can be read ends with a newline.
+            path.write_bytes(frames[0] + frames[1][:8])
+        case _:
+            path.write_bytes(frames[0] + frames[1][:-100] + bytes(96) + frames[1][-4:])
+    assert only(tmp_path).state is State.BROKEN
 
 
 def test_a_file_that_is_being_compressed_counts_once(tmp_path: Path) -> None:
