@@ -111,13 +111,15 @@ class Client:
 class Recording:
     """A handler that answers with what it was asked, and remembers it."""
 
-    def __init__(self) -> None:
+    def __init__(self, body: bytes | None = None) -> None:
+        """`body`: answer with this instead."""
         self.requests: list[Request] = []
+        self._body = body
 
     async def __call__(self, request: Request, wire: Wire) -> None:
         """Answer 200 with the body."""
         self.requests.append(request)
-        wire.respond(200, JSON, request.body)
+        wire.respond(200, JSON, request.body if self._body is None else self._body)
 
 
 class Gate:
