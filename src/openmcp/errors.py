@@ -300,6 +300,15 @@ class ApprovalRefused(Refused):
     sentence = "This call needs human approval, and it was refused. Do not retry."
 
 
+class VoteRefused(Refused):
+    """A vote that must not count; the sentence is for the person who voted."""
+
+    kind = "vote-refused"
+    status = 409
+    code = -31001
+    sentence = "This vote does not count."
+
+
 class Withheld(Refused):
     """The call ran, and a content rule keeps its output back."""
 

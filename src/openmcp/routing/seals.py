@@ -16,7 +16,8 @@ import msgspec
 
 from openmcp.errors import Dropped, InvalidParams, InvalidState, UnknownSession, UpstreamBroken
 from openmcp.mcp import message as messages
-from openmcp.mcp.message import Id, JsonObject, Message, canonical
+from openmcp.mcp.digests import params_digest
+from openmcp.mcp.message import Id, JsonObject, Message
 from openmcp.model.agent import Agent
 from openmcp.model.decision import Permitted
 from openmcp.model.origin import Origin
@@ -44,10 +45,6 @@ _MAX_NAME = 256
 
 _MAX_STATE = 256 << 10
 """Longest `requestState` that is opened, in characters: it holds the upstream's own."""
-
-_UNBOUND_PARAMS = frozenset({"requestState", "inputResponses"})
-_UNBOUND_META = frozenset({"progressToken", "traceparent", "tracestate", "baggage"})
-_PROTOCOL_META = "io.modelcontextprotocol/"
 
 
 class _SessionId(msgspec.Struct, array_like=True, frozen=True):
@@ -325,17 +322,6 @@ def upstream_session_id(keyring: Keyring, text: str) -> str | None:
 def _opened_session_id(keyring: Keyring, text: str) -> "_SessionId | None":
     opened = keyring.open("session-id", text, max_chars=_MAX_SESSION_ID)
     return msgspec.msgpack.decode(opened, type=_SessionId) if opened is not None else None
-
-
-def params_digest(message: Message) -> bytes:
-    """Return the digest of what must stay the same over the rounds of one call."""
-    meta = {
-        key: value
-        for key, value in message.meta.items()
-        if key not in _UNBOUND_META and not key.startswith(_PROTOCOL_META)
-    }
-    bound = {key: value for key, value in message.params.items() if key not in _UNBOUND_PARAMS and key != "_meta"}
-    return hashlib.sha256(canonical({**bound, "_meta": meta})).digest()
 
 
 def _session_key(session: Session | None) -> bytes:

@@ -26,6 +26,24 @@ PINS: Final = "pins"
 PIN_TEXTS: Final = "pin-texts"
 """`server digest` → the definition with this digest, so that people can compare."""
 
+REVIEWS: Final = "reviews"
+"""Id → a review, with its votes."""
+
+REVIEW_QUESTIONS: Final = "review-questions"
+"""HMAC(who asks, what) → id of the newest review of just that."""
+
+OPEN_REVIEWS: Final = "open-reviews"
+"""`HMAC(agent) id` → nothing: which reviews wait for people."""
+
+REVIEW_ARGUMENTS: Final = "review-arguments"
+"""`id number` → a piece of the arguments as they would be sent, for approvers who have to see them whole."""
+
+GRANTS: Final = "grants"
+"""HMAC(whom it is for, what it covers) → a grant."""
+
+GRANT_KEYS: Final = "grant-keys"
+"""Id of a review → the key of its grant."""
+
 
 def session_key(hashing: Callable[[str, bytes], bytes], server: str, session_id: str) -> str:
     """Return the key of a session; the same id on another server gives another key.

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 from openmcp.audit.reading.changes import changed
 from openmcp.audit.record import ChangePart
+from openmcp.mcp.digests import params_digest
 from openmcp.mcp.message import Json, Message
 from openmcp.rehearsal.mock.recording import Recorded, Recording, message_of
-from openmcp.routing.seals import params_digest
 
 _ROUND: Final = frozenset({"requestState", "inputResponses"})
 
