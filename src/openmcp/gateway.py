@@ -92,7 +92,7 @@ class Gateway:
             decision = self.policy.authorize(agent, server, inspected)
             arrival = self.policy.enforce(decision, agent, server=server, arrival=inspected)
 
-        grants = await self.approvals.obtain(agent, server, arrival=arrival, decision=decision, tick=responder.tick)
+        grants = await self.approvals.obtain(agent, server, arrival, decision, definition, waiter=responder)
         await record.sending(arrival)  # Nothing goes upstream that is not on record.
         if self.newest() is not self:
             # The world has changed while somebody was thinking: every question is asked again.
@@ -102,9 +102,9 @@ class Gateway:
 
     async def _forward(self, permitted: Permitted, responder: Responder, record: Record) -> None:
         """Send what is permitted, and pass on what comes back: one body, or a stream event by event."""
-        await self.routing.claim(permitted)
+        replicas = await self.routing.claim(permitted)
         responder.sending(permitted)
-        async with self.upstream.send(permitted, self.routing.candidates(permitted)) as reply:
+        async with self.approvals.using(permitted), self.upstream.send(permitted, replicas) as reply:
             record.answered(reply, is_stream=reply.is_stream and permitted.may_stream)
             if verdict.ends_session(permitted, reply):
                 await self.routing.closed(permitted)

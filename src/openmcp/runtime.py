@@ -11,7 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from openmcp.approvals.approvals import Approvals
+from openmcp.approvals.approvals import Approvals, Desk, Holds, Unheard
+from openmcp.approvals.compile import compile_flows
+from openmcp.approvals.draft import Draft
+from openmcp.approvals.grants import Grants
+from openmcp.approvals.reviews import Reviews
 from openmcp.audit.meter import Meter
 from openmcp.audit.recorder import Recorder
 from openmcp.audit.writer import Writer
@@ -99,6 +103,7 @@ class Runtime:
         self.catalogues = Catalogues(self.prober.read, clock, compare=self.pinboard.compare)
         self._guard = Guard(self.pinboard, self.catalogues)
         self._metrics = metrics
+        self._clock = clock
         self.sessions = Sessions(store, keyring, clock)
         self._passage = Passage(Seals(keyring, clock), store)
         self._affinity = Affinity(self.sessions, self._passage.seals)
@@ -109,7 +114,10 @@ class Runtime:
         self._lasting = Lasting(clock)
         if tracer is not None:
             self.recorder.trace(tracer)
-        self._approvals = approvals or Approvals()
+        reviews, grants = Reviews(store, clock), Grants(store, clock)
+        self.desk = Desk(reviews=reviews, grants=grants, hashing=keyring.digest, opener=Unheard(), clock=clock)
+        self._holds = Holds()
+        self._given_approvals = approvals
         self._discovery = Discovery(self._rediscovered, resolve)
         self._configured = self.snapshot = self._discovered(snapshot)
         self._gateway = self._compose(self.snapshot)
@@ -227,7 +235,7 @@ class Runtime:
             identity=identity,
             policy=Policy(engine, current, self._surroundings(snapshot)),
             inspector=Inspector(schemas=self._output_schema, count=self._metrics.found),
-            approvals=self._approvals,
+            approvals=self._given_approvals or self._approvals(snapshot),
             upstream=self.upstream,
             errands=self._errands,
             newest=self.newest,
@@ -241,6 +249,11 @@ class Runtime:
             return None
         definition = self.catalogues.definition(permitted.server, agent, subject=subject)
         return definition.output_schema or None if definition is not None else None
+
+    def _approvals(self, snapshot: Snapshot) -> Approvals:
+        draft = Draft(redactor=_redactor(snapshot), clock=self._clock, environment=snapshot.gateway.name)
+        flows = compile_flows(snapshot.flows, snapshot.groups)
+        return Approvals(flows, desk=self.desk, draft=draft, holds=self._holds)
 
     def _definition_changed(self, event: PinEvent) -> None:
         """A server offers what nobody has accepted, or somebody has accepted it: for all who watch."""

@@ -104,6 +104,9 @@ class Setting:
     server: dict[str, Any] = field(default_factory=dict[str, Any])
     """Fields of `Server` that differ."""
 
+    approving: dict[str, Any] = field(default_factory=dict[str, Any])
+    """`flows` and `groups` of the snapshot."""
+
 
 def allow(id: str = "allow", **match: Sequence[str]) -> RuleSpec:
     """A rule that allows: `tools=`, `prompts=`, `resources=`, `methods=`; nothing named = everything."""
@@ -211,6 +214,7 @@ class Site:
             sources=(*self.setting.sources, KEYS),
             agents=tuple(_agent(name, self.setting.groups) for name in self.setting.agents),
             policies=(PolicySpec("all", rules), *policies) if rules else policies,
+            **self.setting.approving,
         )
 
     def _server(self, name: str) -> Server:

@@ -1,15 +1,15 @@
 """Where a rule wants a human's yes: who is asked, what the agent sees meanwhile, and what counts afterwards."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from openmcp.approvals.approvals import Approvals
+from openmcp.approvals.approvals import Approvals, Waiter
 from openmcp.errors import ApprovalPending, ApprovalRefused
 from openmcp.model.agent import Agent
 from openmcp.model.arrival import Arrival
+from openmcp.model.catalogue import Definition
 from openmcp.model.decision import Decision
 from openmcp.model.grant import Grant
 from openmcp.model.server import Server
@@ -23,19 +23,27 @@ class Human(Approvals):
     """Answers when the test says so, and tells the agent to wait until then."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[str] = []
         self.was_asked = asyncio.Event()
         self.answer: asyncio.Future[tuple[Grant, ...]] = asyncio.get_running_loop().create_future()
         self.ticks = 0
 
     async def obtain(
-        self, agent: Agent, server: Server, *, arrival: Arrival, decision: Decision, tick: Callable[[str], None]
+        self,
+        agent: Agent,
+        server: Server,
+        arrival: Arrival,
+        decision: Decision,
+        definition: Definition | None,
+        *,
+        waiter: Waiter,
     ) -> tuple[Grant, ...]:
         if not decision.needs_approval:
             return ()
         self.asked.append(arrival.subject.name if arrival.subject else "")
         for _ in range(self.ticks):
-            tick("still waiting")
+            waiter.tick("still waiting")
         self.was_asked.set()
         return await self.answer
 

@@ -4,8 +4,8 @@ Made anew with each snapshot, so that a vote is judged by what is configured whe
 and once more when its grant is used. Pure.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 import msgspec
@@ -121,7 +121,6 @@ class Flow:
     channels: tuple[str, ...] = ()
     open_per_agent: int = 10
     cooldown_s: float = 600.0
-    groups: Mapping[str, Group] = field(default_factory=dict[str, Group])
 
     def admit(self, voter: Voter, *, is_self: bool | None) -> None:
         """Return if the voter may vote.

@@ -8,12 +8,15 @@ from typing import TypeVar, cast
 from openmcp.config.documents import Placed
 from openmcp.config.resources import (
     AgentDocument,
+    ApprovalFlowDocument,
+    ApproverGroupDocument,
     Document,
     GatewayConfigDocument,
     IdentitySourceDocument,
     MCPServerDocument,
     PolicyDocument,
     PolicyTestDocument,
+    ReviewChannelDocument,
 )
 
 D = TypeVar("D", bound=Document)
@@ -31,6 +34,9 @@ class Inventory:
     sources: tuple[Placed[IdentitySourceDocument], ...]
     agents: tuple[Placed[AgentDocument], ...]
     policies: tuple[Placed[PolicyDocument], ...]
+    groups: tuple[Placed[ApproverGroupDocument], ...]
+    flows: tuple[Placed[ApprovalFlowDocument], ...]
+    channels: tuple[Placed[ReviewChannelDocument], ...]
     tests: tuple[Placed[PolicyTestDocument], ...]
     """Cases for policies; a gateway reads past them."""
 
@@ -59,6 +65,9 @@ class Inventory:
             sources=_of(IdentitySourceDocument, placed),
             agents=_of(AgentDocument, placed),
             policies=_of(PolicyDocument, placed),
+            groups=_of(ApproverGroupDocument, placed),
+            flows=_of(ApprovalFlowDocument, placed),
+            channels=_of(ReviewChannelDocument, placed),
             tests=_of(PolicyTestDocument, placed),
             declared=declared,
             is_rehearsal=is_rehearsal,
@@ -73,7 +82,8 @@ class Inventory:
     @property
     def all(self) -> tuple[Placed[Document], ...]:
         """Every resource that a gateway is made of."""
-        return (*self.gateways, *self.servers, *self.sources, *self.agents, *self.policies)
+        approving = (*self.groups, *self.flows, *self.channels)
+        return (*self.gateways, *self.servers, *self.sources, *self.agents, *self.policies, *approving)
 
     @property
     def gateway(self) -> GatewayConfigDocument:

@@ -10,9 +10,6 @@ APPROVAL = "human approval comes later; `deny` what needs it for now"
 
 KINDS: dict[str, str] = {
     "Detector": _CONTENT,
-    "ApproverGroup": APPROVAL,
-    "ApprovalFlow": APPROVAL,
-    "ReviewChannel": APPROVAL,
 }
 
 FIELDS: dict[str, str] = {

@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
+from openmcp.config.approving import ChannelSpec, FlowSpec, GroupSpec
 from openmcp.config.identities import AgentSpec, SourceSpec
 from openmcp.config.values import Address, Network
 from openmcp.model.agent import Trust
@@ -297,3 +298,6 @@ class Snapshot:
 
     agents: tuple[AgentSpec, ...] = ()
     policies: tuple[PolicySpec, ...] = ()
+    groups: tuple[GroupSpec, ...] = ()
+    flows: tuple[FlowSpec, ...] = ()
+    channels: tuple[ChannelSpec, ...] = ()

@@ -128,6 +128,11 @@ def base_url(text: str) -> SplitResult:
     return parts
 
 
+def web_url(text: str) -> SplitResult:
+    """Return the parts of an `http://` or `https://` URL. Raises: ValueError for anything else."""
+    return _web_url(text, "https://hooks.example.com/openmcp", is_query_allowed=True)
+
+
 def replica_url(text: str) -> SplitResult:
     """Return the parts of a replica's `http://` or `https://` URL.
 
@@ -249,6 +254,7 @@ AddressText = Annotated[str, _kept(address)]
 NetworkText = Annotated[str, _kept(network)]
 BaseUrl = Annotated[str, _kept(base_url)]
 ReplicaUrl = Annotated[str, _kept(replica_url)]
+WebUrl = Annotated[str, _kept(web_url)]
 PublicPath = Annotated[str, _kept(public_path)]
 HostName = Annotated[str, _kept(host_name)]
 StateUrl = Annotated[str, _kept(state_url)]

@@ -36,6 +36,9 @@ from openmcp.mcp.revisions import Revision
 DECISION_META = "openmcp.dev/decision"
 """Where a refused tool call says which decision refused it."""
 
+REVIEW_META = "openmcp.dev/review"
+"""Where a tool call that waits for humans says which review it waits for."""
+
 RETRY_AFTER_S = 1
 
 _BASE_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
@@ -172,6 +175,8 @@ def _tool_result(error: OpenMCPError, revision: Revision, data: JsonObject) -> J
         value["_meta"] = {
             DECISION_META: {"id": data.get("decisionId", ""), "effect": "deny", "reason": error.text},
         }
+    if "review" in data:
+        value["_meta"] = {REVIEW_META: data["review"]}
     if revision.is_modern:
         value["resultType"] = "complete"
     return value

@@ -94,6 +94,8 @@ class ApprovalNeeded:
     """`None` = as often as it is used within its life."""
 
     reason: str = ""
+    digest: str = ""
+    """Of the rule as it was written: a yes to another wording is no yes to this one."""
 
 
 @dataclass(frozen=True)

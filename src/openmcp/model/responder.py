@@ -19,6 +19,9 @@ _STREAM = (
     ("X-Accel-Buffering", "no"),
 )
 
+_TINY = 1e-6
+"""How much progress it is to have waited a while longer for a human."""
+
 
 class Responder:
     """Answers one exchange."""
@@ -26,6 +29,7 @@ class Responder:
     # Defaults stand on the class: most exchanges set few of them.
     _is_resumable = False
     _is_sent = False
+    _ticks = 0
     exchange_id = ""
     decision_id = ""
     message: Message | None = None
@@ -53,11 +57,28 @@ class Responder:
         """Whether the client is still there."""
         return self._wire.is_open
 
+    @property
+    def can_wait(self) -> bool:
+        """Whether the agent takes a stream, so that it can be shown that something goes on."""
+        return headers.EVENT_STREAM in self._request.headers.get(headers.ACCEPT, "")
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether the request carries a progress token."""
+        return self.message is not None and self.message.progress_token is not None
+
     def tick(self, text: str) -> None:
         """Show that a human was asked: the answer becomes a stream, so that the agent can wait for it."""
         if not self.is_stream:
             self.open_stream()
-        self.comment()
+        token = self.message.progress_token if self.message is not None else None
+        if token is None:
+            self.comment()
+            return
+        # Tiny, because progress must grow, and the server's own begins after this.
+        self._ticks += 1
+        told: JsonObject = {"progressToken": token, "progress": self._ticks * _TINY, "message": text}
+        self._wire.write(sse.encode(encode(messages.notification(methods.PROGRESS, told))))
 
     def sending(self, permitted: Permitted) -> None:
         """From now on the server may be at work: in the legacy era it goes on when the client leaves."""

@@ -1,5 +1,6 @@
 """Turns the policies of a snapshot into rules. Called by the runtime once per snapshot."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 
 from openmcp.config.snapshot import (
@@ -62,7 +63,12 @@ def _approval(ref: RuleRef, spec: RuleSpec) -> ApprovalNeeded | None:
     asked = spec.approval
     if asked is None:
         return None
-    return ApprovalNeeded(ref, asked.flow, asked.ttl_s, asked.scope, asked.max_uses, spec.reason)
+    return ApprovalNeeded(ref, asked.flow, asked.ttl_s, asked.scope, asked.max_uses, spec.reason, _digest(spec))
+
+
+def _digest(spec: RuleSpec) -> str:
+    """Return a digest of all that the rule says. Specs are plain values, so that equal ones look equal."""
+    return hashlib.sha256(repr(spec).encode()).hexdigest()[:32]
 
 
 def _argument(spec: ArgumentSpec) -> ArgumentTest:

@@ -167,13 +167,16 @@ class Routing:
         """Hold one of the agent's places while inside. Raises: Overloaded."""
         return self.streams.hold(permitted)
 
-    async def claim(self, permitted: Permitted) -> None:
-        """Return if this may be sent now; a reply, and a round of a multi-round call, may be sent only one time.
+    async def claim(self, permitted: Permitted) -> tuple[Replica, ...]:
+        """Return the replicas that this may be sent to now, best first.
 
-        Raises: InvalidState; StoreUnavailable.
+        A reply, and a round of a multi-round call, may be sent only one time.
+        Raises: InvalidState; UnknownSession if the replica that holds the session is gone; StoreUnavailable.
         """
+        replicas = self.candidates(permitted)
         if permitted.arrival.once is not None:
             await self.passage.claim(permitted.arrival.once)
+        return replicas
 
     def candidates(self, permitted: Permitted) -> tuple[Replica, ...]:
         """Return the replicas to try, best first.

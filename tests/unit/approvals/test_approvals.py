@@ -17,9 +17,18 @@ ARRIVAL = Arrival(http_method="POST", revision=LATEST, message=CALL, method=CALL
 SERVER = Server("desk", "/desk", (), Authentication(()))
 
 
+class Waiting:
+    """An agent that waits, and what it was told."""
+
+    can_wait = wants_progress = True
+
+    def __init__(self, told: list[str]) -> None:
+        self.tick = told.append
+
+
 async def obtained(effect: Effect, ticks: list[str]) -> tuple[Grant, ...]:
     decision = Decision(effect, RuleRef("p", "r"))
-    return await Approvals().obtain(ANONYMOUS, SERVER, arrival=ARRIVAL, decision=decision, tick=ticks.append)
+    return await Approvals().obtain(ANONYMOUS, SERVER, ARRIVAL, decision, None, waiter=Waiting(ticks))
 
 
 async def test_what_needs_nobody_asks_nobody() -> None:

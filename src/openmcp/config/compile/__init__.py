@@ -8,6 +8,7 @@ import hashlib
 import json
 
 from openmcp.config.compile.agents import compile_agent, compile_source
+from openmcp.config.compile.approvals import compile_channel, compile_flow, compile_group
 from openmcp.config.compile.gateway import compile_gateway
 from openmcp.config.compile.policy import compile_policy
 from openmcp.config.compile.server import compile_server
@@ -32,6 +33,9 @@ def compile_snapshot(inventory: Inventory, secrets: Secrets) -> Snapshot:
         sources=tuple(sorted(sources, key=lambda source: (source.order, source.name))),
         agents=tuple(compile_agent(placed, secrets) for placed in inventory.agents),
         policies=tuple(compile_policy(placed.document) for placed in inventory.policies),
+        groups=tuple(compile_group(placed.document) for placed in inventory.groups),
+        flows=tuple(compile_flow(placed.document) for placed in inventory.flows),
+        channels=tuple(compile_channel(placed, secrets) for placed in inventory.channels),
     )
 
 

@@ -5,6 +5,7 @@ the nouns of the stages, and by the generators of the schema and the reference.
 """
 
 from openmcp.config.resources.agent import AgentDocument
+from openmcp.config.resources.approvals import ApprovalFlowDocument, ApproverGroupDocument, ReviewChannelDocument
 from openmcp.config.resources.base import API_VERSION, Document
 from openmcp.config.resources.gateway import GatewayConfigDocument
 from openmcp.config.resources.identity_source import IdentitySourceDocument
@@ -16,12 +17,15 @@ __all__ = [
     "API_VERSION",
     "KINDS",
     "AgentDocument",
+    "ApprovalFlowDocument",
+    "ApproverGroupDocument",
     "Document",
     "GatewayConfigDocument",
     "IdentitySourceDocument",
     "MCPServerDocument",
     "PolicyDocument",
     "PolicyTestDocument",
+    "ReviewChannelDocument",
 ]
 
 KINDS: dict[str, type[Document]] = {
@@ -30,6 +34,9 @@ KINDS: dict[str, type[Document]] = {
     "IdentitySource": IdentitySourceDocument,
     "Agent": AgentDocument,
     "Policy": PolicyDocument,
+    "ApproverGroup": ApproverGroupDocument,
+    "ApprovalFlow": ApprovalFlowDocument,
+    "ReviewChannel": ReviewChannelDocument,
     "PolicyTest": PolicyTestDocument,
 }
 """Every kind of this version, in the order in which the reference shows them."""
