@@ -100,17 +100,7 @@ class Draft:
                 redactions=tuple(f"{taken.path} {taken.detector} {taken.length}" for taken in redactions),
                 definition=definition,
             ),
-            needed=Needed(
-                policy=needed.rule.policy,
-                rule=needed.rule.rule,
-                digest=needed.digest,
-                flow=flow.name,
-                ttl_s=needed.ttl_s,
-                scope=needed.scope,
-                scope_key=asked.scope_key,
-                max_uses=needed.max_uses,
-                reason=needed.reason,
-            ),
+            needed=_needed(needed, asked.scope_key),
             places=Places(
                 question=asked.key,
                 agent=asked.agent_key,
@@ -138,6 +128,20 @@ def _asker(agent: Agent) -> Asker:
         on_behalf_of=principal.on_behalf_of or "",
         email=email.strip().casefold() if isinstance(email, str) else "",
         is_configured=agent.is_configured,
+    )
+
+
+def _needed(needed: ApprovalNeeded, scope_key: str) -> Needed:
+    return Needed(
+        policy=needed.rule.policy,
+        rule=needed.rule.rule,
+        digest=needed.digest,
+        flow=needed.flow,
+        ttl_s=needed.ttl_s,
+        scope=needed.scope,
+        scope_key=scope_key,
+        max_uses=needed.max_uses,
+        reason=needed.reason,
     )
 
 

@@ -7,7 +7,7 @@ resource that is there but faulty are no second fault.
 from collections.abc import Iterator, Sequence
 
 from openmcp import plugins
-from openmcp.config import check_approvals, check_identity, check_policies, values
+from openmcp.config import check_identity, check_policies, values
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
 from openmcp.config.resources import Document, MCPServerDocument
@@ -36,7 +36,6 @@ def faults(inventory: Inventory) -> list[Fault]:
         _policies,
         check_policies.rules,
         check_policies.headers,
-        check_approvals.faults,
         _redaction,
     )
     return [fault for check in checks for fault in check(inventory)]

@@ -1,4 +1,4 @@
-"""Faults between rules, approval flows, groups and channels. Called by `config.check`."""
+"""Faults between rules, approval flows, groups and channels. Rehearsals do without: they ask nobody."""
 
 from collections.abc import Iterator
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openmcp.config import check, check_policies, later, lint, yaml_file
+from openmcp.config import check, check_approvals, check_policies, later, lint, yaml_file
 from openmcp.config.compile import compile_snapshot
 from openmcp.config.documents import Placed, validate
 from openmcp.config.inventory import Inventory
@@ -72,7 +72,7 @@ def attempt(paths: Sequence[Path], *, env: Mapping[str, str], is_rehearsal: bool
     snapshot = compile_snapshot(inventory, secrets)
     faults = [*reading.faults, *documents.faults, *check.faults(inventory)]
     if not is_rehearsal:
-        faults += [*secrets.faults, *check_policies.not_yet(inventory)]
+        faults += [*secrets.faults, *check_policies.not_yet(inventory), *check_approvals.faults(inventory)]
     watched = {**reading.watched, **secrets.files}
     if faults:
         return Attempt(Misconfigured(reading.in_order(faults)), watched)

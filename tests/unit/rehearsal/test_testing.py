@@ -192,7 +192,9 @@ def test_conditions_see_the_whole_scene(bench: Bench) -> None:
 
 def test_neither_secrets_nor_other_peoples_documents_are_needed(bench: Bench) -> None:
     secret = server("desk", upstream=", credentials: [{header: X-Key, value: {env: NOT_SET_ANYWHERE}}]")
-    flow = f"{HEAD}kind: ApprovalFlow\nmetadata: {{name: leads}}\nspec: {{whatever: comes later}}\n"
+    flow = (
+        f"{HEAD}kind: ApprovalFlow\nmetadata: {{name: leads}}\nspec: {{approvers: {{anyOf: [{{group: elsewhere}}]}}}}\n"
+    )
     bench.passes(secret, flow, GATED.replace("SCOPE", "agent"), trial(case("tool: list", "decision: allow")))
     elsewhere = policy("{id: r, match: {tools: [x]}, effect: allow}", spec=", servers: [desk]")
     bench.passes(elsewhere, trial(case("tool: x", "decision: allow")))

@@ -8,12 +8,13 @@ import pytest
 from openmcp.errors import Dropped, InvalidState
 from openmcp.mcp import message as messages
 from openmcp.mcp import methods
+from openmcp.mcp.digests import params_digest
 from openmcp.mcp.message import JsonObject, Message
 from openmcp.model.agent import Agent
 from openmcp.model.origin import Origin
 from openmcp.model.server import Server
 from openmcp.model.session import Session
-from openmcp.routing.seals import STATE_LIFE_S, Seals, State, params_digest
+from openmcp.routing.seals import STATE_LIFE_S, Seals, State
 from openmcp.state.sealing import Keyring
 from tests.unit.routing.made import REPLICAS, Clock, agent, call, permitted, server, session
 
