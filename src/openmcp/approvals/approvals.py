@@ -6,8 +6,8 @@ agent is told to ask again. Made anew with each snapshot; what outlives one is i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -17,8 +17,9 @@ from openmcp.approvals.grants import Grants
 from openmcp.approvals.review import Review, Status
 from openmcp.approvals.reviews import Reviews
 from openmcp.approvals.scope import Hashing, Question, question
+from openmcp.approvals.use import Use
 from openmcp.approvals.wording import pending, refused
-from openmcp.errors import ApprovalRefused, OpenMCPError, UpstreamUnreachable
+from openmcp.errors import ApprovalRefused
 from openmcp.model.agent import Agent
 from openmcp.model.arrival import Arrival
 from openmcp.model.catalogue import Definition
@@ -28,6 +29,8 @@ from openmcp.model.server import Server
 
 _TICK_S: Final = 10.0
 """How often the agent is shown that its call is alive."""
+
+_NOTHING_TO_USE: Final = nullcontext()
 
 _POLL_S: Final = 1.0
 """How late at most an answer is seen whose hint was lost."""
@@ -137,38 +140,14 @@ class Approvals:
             grants = await self._wait(call, reviews, waiter)
         return grants
 
-    @asynccontextmanager
-    async def using(self, permitted: Permitted) -> AsyncIterator[None]:
+    def using(self, permitted: Permitted) -> AbstractAsyncContextManager[None]:
         """Hold one use of each grant while inside: used up if something was sent, given back if nothing was.
 
-        Raises: ApprovalRefused if one has ended meanwhile; StoreUnavailable.
+        Raises (on entry): ApprovalRefused if one has ended meanwhile; StoreUnavailable.
         """
         if not permitted.grants or self._desk is None:
-            yield
-            return
-        # In one order, so that two calls under the same grants cannot each hold what the other one needs.
-        grants, desk = sorted(permitted.grants, key=lambda grant: grant.id), self._desk.grants
-        held: list[tuple[Grant, str]] = []
-        try:
-            for grant in grants:
-                held.append((grant, await desk.reserve(grant)))
-        except OpenMCPError:
-            for grant, reservation in held:
-                await desk.release(grant, reservation)
-            raise
-        try:
-            yield
-        except UpstreamUnreachable:
-            # The one failure that says that no byte has reached the server.
-            for grant, reservation in held:
-                await desk.release(grant, reservation)
-            raise
-        except BaseException:
-            for grant, reservation in held:
-                await asyncio.shield(desk.consume(grant, reservation))
-            raise
-        for grant, reservation in held:
-            await desk.consume(grant, reservation)
+            return _NOTHING_TO_USE
+        return Use(self._desk.grants, permitted.grants)
 
     def _call(
         self, agent: Agent, server: Server, arrival: Arrival, *, decision: Decision, definition: Definition | None
