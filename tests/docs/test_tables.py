@@ -8,7 +8,7 @@ from openmcp.errors import OpenMCPError
 from tests.docs import pages
 
 GUIDE = (pages.ROOT / "docs" / "guides" / "limits-and-errors.md").read_text()
-INWARD = {"refused", "dropped", "misconfigured", "store-conflict"}
+INWARD = {"refused", "dropped", "misconfigured", "store-conflict", "vote-refused"}
 """Kinds that no agent ever sees."""
 
 LATER = {"approval-pending", "approval-refused", "withheld"}
