@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from openmcp.model.server import Replica as Address
 
-WAIT_S = 10.0
+WAIT_S = 20.0
 """Bound on every wait; reached only where a test fails."""
 
 Body: TypeAlias = dict[str, Any]
