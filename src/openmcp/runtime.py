@@ -226,6 +226,7 @@ class Runtime:
             agent = identity.current(permitted.agent, server) if server and permitted.agent else None
             return (agent, server) if server and agent else None
 
+        policy = Policy(engine, current, self._surroundings(snapshot))
         limits = snapshot.gateway.limits
         self._streams.configure(streams=limits.streams_per_principal, exchanges=limits.concurrent_exchanges)
         return Gateway(
@@ -233,8 +234,8 @@ class Runtime:
             recorder=self.recorder,
             routing=routing,
             identity=identity,
-            policy=Policy(engine, current, self._surroundings(snapshot)),
-            inspector=Inspector(schemas=self._output_schema, count=self._metrics.found),
+            policy=policy,
+            inspector=Inspector(policy.content_rules, schemas=self._output_schema, count=self._metrics.found),
             approvals=self._given_approvals or self._approvals(snapshot),
             upstream=self.upstream,
             errands=self._errands,

@@ -7,7 +7,7 @@ resource that is there but faulty are no second fault.
 from collections.abc import Iterator, Sequence
 
 from openmcp import plugins
-from openmcp.config import check_identity, check_policies, values
+from openmcp.config import check_content, check_identity, check_policies, values
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
 from openmcp.config.resources import Document, MCPServerDocument
@@ -36,13 +36,15 @@ def faults(inventory: Inventory) -> list[Fault]:
         _policies,
         check_policies.rules,
         check_policies.headers,
+        check_content.detectors,
+        check_content.names,
         _redaction,
     )
     return [fault for check in checks for fault in check(inventory)]
 
 
 def _redaction(inventory: Inventory) -> Iterator[Fault]:
-    known = plugins.names("detector")
+    known = sorted({*plugins.names("detector"), *(placed.name for placed in inventory.detectors)})
     for placed in inventory.gateways:
         for index, name in enumerate(placed.document.spec.audit.redact.detect):
             if placed.is_whole and name not in known:

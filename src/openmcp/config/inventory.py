@@ -10,6 +10,7 @@ from openmcp.config.resources import (
     AgentDocument,
     ApprovalFlowDocument,
     ApproverGroupDocument,
+    DetectorDocument,
     Document,
     GatewayConfigDocument,
     IdentitySourceDocument,
@@ -37,6 +38,7 @@ class Inventory:
     groups: tuple[Placed[ApproverGroupDocument], ...]
     flows: tuple[Placed[ApprovalFlowDocument], ...]
     channels: tuple[Placed[ReviewChannelDocument], ...]
+    detectors: tuple[Placed[DetectorDocument], ...]
     tests: tuple[Placed[PolicyTestDocument], ...]
     """Cases for policies; a gateway reads past them."""
 
@@ -68,6 +70,7 @@ class Inventory:
             groups=_of(ApproverGroupDocument, placed),
             flows=_of(ApprovalFlowDocument, placed),
             channels=_of(ReviewChannelDocument, placed),
+            detectors=_of(DetectorDocument, placed),
             tests=_of(PolicyTestDocument, placed),
             declared=declared,
             is_rehearsal=is_rehearsal,
@@ -83,7 +86,7 @@ class Inventory:
     def all(self) -> tuple[Placed[Document], ...]:
         """Every resource that a gateway is made of."""
         approving = (*self.groups, *self.flows, *self.channels)
-        return (*self.gateways, *self.servers, *self.sources, *self.agents, *self.policies, *approving)
+        return (*self.gateways, *self.servers, *self.sources, *self.agents, *self.policies, *self.detectors, *approving)
 
     @property
     def gateway(self) -> GatewayConfigDocument:

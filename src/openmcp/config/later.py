@@ -5,12 +5,9 @@ A line leaves when the thing is built.
 """
 
 _KUBERNETES = "it comes with the Kubernetes source"
-_CONTENT = "content inspection comes later; use `allow` and `deny` rules"
 APPROVAL = "human approval comes later; `deny` what needs it for now"
 
-KINDS: dict[str, str] = {
-    "Detector": _CONTENT,
-}
+KINDS: dict[str, str] = {}
 
 FIELDS: dict[str, str] = {
     "* metadata.namespace": _KUBERNETES,
@@ -19,8 +16,6 @@ FIELDS: dict[str, str] = {
     "GatewayConfig * secretRef": _KUBERNETES,
     "MCPServer spec.upstream.service": _KUBERNETES,
     "MCPServer spec.upstream.credentials[].value.secretRef": _KUBERNETES,
-    "Policy spec.rules[].content": _CONTENT,
-    "Policy spec.rules[].phase": "rules apply to calls only; leave it out",
 }
 
 VALUES: dict[tuple[str, str], str] = {

@@ -14,6 +14,7 @@ from openmcp.config.approving import ChannelSpec, FlowSpec, GroupSpec
 from openmcp.config.identities import AgentSpec, SourceSpec
 from openmcp.config.values import Address, Network
 from openmcp.model.agent import Trust
+from openmcp.model.content import ContentRule, Detect, Phase
 from openmcp.model.decision import Effect
 from openmcp.model.server import Bodies, Credential, Server
 from openmcp.model.tls import ServingTls
@@ -124,7 +125,7 @@ class AuditSettings:
     bodies: Bodies
     on_failure: OnFailure
     durability: Durability
-    detect: tuple[str, ...] = ()
+    detect: tuple[Detect, ...] = ()
     """Detectors whose finds `bodies: redacted` takes out, beside those that always count."""
 
     keys: tuple[str, ...] = ()
@@ -257,7 +258,9 @@ class RuleSpec:
     """One rule of a policy."""
 
     id: str
-    effect: Effect
+    effect: Effect | None = None
+    """`None`: the rule is about content."""
+
     match: MatchSpec = MatchSpec()
     reason: str = ""
     description: str = ""
@@ -271,6 +274,8 @@ class RuleSpec:
     """CEL; none may be true."""
 
     approval: ApprovalSpec | None = None
+    content: ContentRule | None = None
+    phase: Phase = Phase.CALL
 
 
 @dataclass(frozen=True, slots=True)

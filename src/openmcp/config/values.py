@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field
 
-from openmcp.language import paths, patterns
+from openmcp.language import detector, paths, patterns, regexes
 from openmcp.language.globs import MAX_WILDCARDS
 
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+")
@@ -28,6 +28,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 
 _GLOB_CHARS = 1024
+_SEARCH_CHARS = 4096
+_KEYWORD_CHARS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,25 @@ def regex(text: str) -> str:
     return text
 
 
+def search(text: str) -> str:
+    """Return the pattern of a detector as it is. Raises: ValueError if RE2 refuses it, or it is no use in a search."""
+    if not text or len(text) > _SEARCH_CHARS:
+        raise ValueError(f"a pattern has 1 to {_SEARCH_CHARS} characters")
+    try:
+        regexes.Expression(text)
+    except ValueError as error:
+        raise ValueError(f"`{text[:80]}`: {error}") from None
+    return text
+
+
+def keyword(text: str) -> str:
+    """Return the keyword as it is. Raises: ValueError where it holds nothing that could be found."""
+    if not text or len(text) > _KEYWORD_CHARS:
+        raise ValueError(f"a keyword has 1 to {_KEYWORD_CHARS} characters")
+    regexes.Expression(detector.keyword(text))
+    return text
+
+
 DURATION_PATTERN = f"^{_DURATION.pattern}$"
 SIZE_PATTERN = f"^{_SIZE.pattern}$"
 
@@ -260,5 +281,7 @@ HostName = Annotated[str, _kept(host_name)]
 StateUrl = Annotated[str, _kept(state_url)]
 Origin = Annotated[str, _kept(origin)]
 Glob = Annotated[str, _kept(glob)]
+SearchText = Annotated[str, _kept(search)]
+Keyword = Annotated[str, _kept(keyword)]
 RegexText = Annotated[str, _kept(regex)]
 PathText = Annotated[str, _kept(paths.compile_path)]

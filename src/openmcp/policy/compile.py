@@ -46,6 +46,8 @@ def _rules(policy: PolicySpec) -> Iterable[Rule]:
             is_shadow=spec.is_shadow,
             conditions=_conditions(spec),
             approval=_approval(ref, spec),
+            content=spec.content,
+            phase=spec.phase,
         )
 
 

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from openmcp.mcp import methods
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.agent import Agent
+from openmcp.model.content import Phase
 from openmcp.model.decision import Decision, Explanation, Verdict
 from openmcp.model.facts import DecisionInput
 from openmcp.model.server import Server
 from openmcp.policy.conditions import OF_RESPONSES, Settled
 from openmcp.policy.question import Question
-from openmcp.policy.rules import Match, Phase, Rule
+from openmcp.policy.rules import Match, Rule
 from openmcp.policy.verdicts import considered
 from openmcp.policy.view import is_open_method, looks_into, speaks_of
 

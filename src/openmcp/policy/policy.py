@@ -65,6 +65,20 @@ class Policy:
             decision = self._decided_again(permitted) or self.engine.access(*self._concerned(permitted))
         return decision.response_rules
 
+    def content_rules(self, message: Message, permitted: Permitted) -> tuple[ContentRule, ...]:
+        """Return the rules about a message towards the agent: what a server asks is a request, and an answer too."""
+        rules = self.response_rules(permitted)
+        is_request = message.kind.is_request
+        asked = (InputRequest(message.method, message.params),) if is_request else results.input_requests(message)
+        if not asked:
+            return rules
+        agent, server = self._concerned(permitted)
+        for asks in asked:
+            about = self._asking(agent, server, permitted.arrival, method=asks.method, params=asks.params)
+            decision = self.engine.decide(agent, server, method=asks.method, asked=about)
+            rules += tuple(rule for rule in decision.request_rules if rule not in rules)
+        return rules
+
     def enforce(self, decision: Decision, agent: Agent, *, server: Server, arrival: Arrival) -> Arrival:
         """Return what the decision lets go on: subscriptions lose the resources that the agent may not read.
 

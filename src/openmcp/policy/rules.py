@@ -5,29 +5,15 @@ Made by `compile`, read by the engine, listing and explanation.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.agent import Agent, Trust
-from openmcp.model.content import ContentRule
+from openmcp.model.content import ContentRule, Phase
 from openmcp.model.decision import ApprovalNeeded, Effect, RuleRef
 from openmcp.model.server import Server
 from openmcp.policy.conditions import NO_CONDITIONS, Conditions
 
 Matcher = Callable[[str], bool]
-
-
-class Phase(Enum):
-    """What messages a rule speaks of."""
-
-    CALL = "call"
-    """What an agent asks, and what a server asks of an agent."""
-
-    RESPONSE = "response"
-    """Everything towards the agent."""
-
-    LIST = "list"
-    """Definitions only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from openmcp.model.content import ContentRule
+from openmcp.model.content import ContentRule, Phase
 from openmcp.model.decision import ApprovalNeeded, Considered, Decision, Effect, Verdict
 from openmcp.policy.conditions import OF_RESPONSES, Settled
 from openmcp.policy.question import Question
-from openmcp.policy.rules import Phase, Rule
+from openmcp.policy.rules import Rule
 from openmcp.policy.view import Case, View, is_default_allow
 
 HOLDS = frozenset({Verdict.MATCHED, Verdict.BY_ERROR})

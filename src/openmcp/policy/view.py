@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from openmcp.mcp import methods
 from openmcp.mcp.methods import Subject, SubjectKind
 from openmcp.model.agent import Agent
+from openmcp.model.content import Phase
 from openmcp.model.decision import Decision, Effect, Verdict
 from openmcp.model.facts import AgentFacts, DecisionInput, McpFacts, ServerFacts
 from openmcp.model.server import Server
 from openmcp.policy.conditions import OF_MESSAGES, OF_MOMENTS, OF_RESPONSES, Settled
 from openmcp.policy.index import Index
 from openmcp.policy.question import Question
-from openmcp.policy.rules import Phase, Rule
+from openmcp.policy.rules import Rule
 
 _OPEN_GROUPS = frozenset({methods.Group.PROTOCOL, methods.Group.LIST})
 """Allowed to every agent to whom anything on the server could be allowed, unless a rule names them.

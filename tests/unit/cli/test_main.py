@@ -103,7 +103,7 @@ def test_serve_refuses_a_faulty_configuration(tmp_path: Path, capsys: Capture) -
 
 def test_the_schema_is_json(capsys: Capture) -> None:
     assert main(["schema"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["oneOf"]) == 9
+    assert len(json.loads(capsys.readouterr().out)["oneOf"]) == 10
 
 
 def test_there_are_no_colours_where_nobody_looks(tmp_path: Path, capsys: Capture) -> None:

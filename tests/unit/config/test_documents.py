@@ -144,7 +144,7 @@ def test_a_faulty_field_of_an_upstream_is_named(tmp_path: Path, upstream: str, w
     [
         ("{effect: allow}", 16, "`id` is missing"),
         ("{id: 'a b', effect: allow}", 21, "rule id"),
-        ("{id: a}", 16, "`effect` is missing"),
+        ("{id: a}", 16, "give either `effect` or `content`"),
         ("{id: a, effect: permit}", 32, "`require-approval`"),
         ("{id: a, effect: allow, match: {}}", 46, "empty match"),
         ("{id: a, effect: allow, match: {tools: []}}", 54, "at least one"),

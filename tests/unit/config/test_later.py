@@ -67,9 +67,10 @@ def test_a_value_that_is_not_built_yet_is_refused_with_a_reason(tmp_path: Path, 
     assert f"`{word}` is not available in this version: " in what
 
 
-@pytest.mark.parametrize("kind", later.KINDS)
-def test_a_kind_that_is_not_built_yet_is_refused_with_a_reason(tmp_path: Path, kind: str) -> None:
-    path = write(tmp_path, f"{HEAD}kind: {kind}\nmetadata: {{name: x}}\nspec: {{a: }}\n")
+def test_a_kind_that_is_not_built_yet_is_refused_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Every kind of the resource model is built; the next one begins like this.
+    monkeypatch.setitem(later.KINDS, "Weather", "it comes with the seasons")
+    path = write(tmp_path, f"{HEAD}kind: Weather\nmetadata: {{name: x}}\nspec: {{a: }}\n")
     (fault,) = faults(path)
     assert fault[0] == "g.yaml:2:7"
-    assert f"`{kind}` is not available in this version: " in fault[1]
+    assert "`Weather` is not available in this version: " in fault[1]

@@ -9,6 +9,7 @@ import json
 
 from openmcp.config.compile.agents import compile_agent, compile_source
 from openmcp.config.compile.approvals import compile_channel, compile_flow, compile_group
+from openmcp.config.compile.content import compile_detector
 from openmcp.config.compile.gateway import compile_gateway
 from openmcp.config.compile.policy import compile_policy
 from openmcp.config.compile.server import compile_server
@@ -23,6 +24,7 @@ def compile_snapshot(inventory: Inventory, secrets: Secrets) -> Snapshot:
     """Return the snapshot of all resources."""
     gateway = compile_gateway(inventory, secrets)
     sources = [compile_source(placed, secrets) for placed in inventory.sources]
+    detectors = {placed.name: compile_detector(placed) for placed in inventory.detectors}
     return Snapshot(
         revision=_revision(inventory),
         gateway=gateway,
@@ -32,10 +34,10 @@ def compile_snapshot(inventory: Inventory, secrets: Secrets) -> Snapshot:
         ),
         sources=tuple(sorted(sources, key=lambda source: (source.order, source.name))),
         agents=tuple(compile_agent(placed, secrets) for placed in inventory.agents),
-        policies=tuple(compile_policy(placed.document) for placed in inventory.policies),
         groups=tuple(compile_group(placed.document) for placed in inventory.groups),
         flows=tuple(compile_flow(placed.document) for placed in inventory.flows),
         channels=tuple(compile_channel(placed, secrets) for placed in inventory.channels),
+        policies=tuple(compile_policy(placed.document, detectors) for placed in inventory.policies),
     )
 
 

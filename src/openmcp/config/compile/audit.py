@@ -3,25 +3,28 @@
 from pathlib import Path
 
 from openmcp.config import snapshot, values
+from openmcp.config.compile.content import compile_detector
 from openmcp.config.compile.credentials import credentials
 from openmcp.config.documents import Placed
 from openmcp.config.inventory import Inventory
 from openmcp.config.resources import GatewayConfigDocument
 from openmcp.config.resources.gateway import RemoteSink, Sink
 from openmcp.config.secrets import Secrets
+from openmcp.model.content import Detect
 from openmcp.model.server import Bodies
 
 
 def compile_audit(inventory: Inventory, secrets: Secrets, *, data_dir: Path) -> snapshot.AuditSettings:
     """Return the settings, with the secrets of the sinks."""
     audit = inventory.gateway.spec.audit
+    detectors: dict[str, Detect] = {placed.name: compile_detector(placed) for placed in inventory.detectors}
     sinks = _Sinks(inventory, secrets, data_dir)
     return snapshot.AuditSettings(
         sinks=tuple(sinks.settings(index, sink) for index, sink in enumerate(audit.sinks)),
         bodies=Bodies(audit.bodies),
         on_failure=snapshot.OnFailure(audit.on_failure),
         durability=snapshot.Durability(audit.durability),
-        detect=audit.redact.detect,
+        detect=tuple(detectors.get(name, name) for name in audit.redact.detect),
         keys=audit.redact.keys,
     )
 

@@ -1,6 +1,9 @@
 """Policies as the policy stage takes them: selectors and globs, still uncompiled."""
 
+from collections.abc import Mapping
+
 from openmcp.config import values
+from openmcp.config.compile.content import compile_content
 from openmcp.config.resources import PolicyDocument
 from openmcp.config.resources import policy as written
 from openmcp.config.resources.base import MatchLabels
@@ -17,17 +20,18 @@ from openmcp.config.snapshot import (
     ServerSelectorSpec,
 )
 from openmcp.model.agent import Trust
+from openmcp.model.content import Detect, Phase
 from openmcp.model.decision import Effect
 
 _EFFECTS = {effect.label: effect for effect in Effect}
 
 
-def compile_policy(document: PolicyDocument) -> PolicySpec:
-    """Return the policy with the mode of each rule settled."""
+def compile_policy(document: PolicyDocument, detectors: Mapping[str, Detect]) -> PolicySpec:
+    """Return the policy with the mode of each rule settled; `detectors`: what each `Detector` looks for."""
     spec = document.spec
     return PolicySpec(
         name=document.metadata.name,
-        rules=tuple(_rule(rule, is_shadow=spec.mode == "shadow") for rule in spec.rules),
+        rules=tuple(_rule(rule, document, detectors) for rule in spec.rules),
         servers=_servers(spec),
         agents=None if spec.agents is None else _agents(spec.agents),
     )
@@ -50,17 +54,23 @@ def _agents(agents: AgentSelector) -> AgentSelectorSpec:
     )
 
 
-def _rule(rule: Rule, *, is_shadow: bool) -> RuleSpec:
+def _rule(rule: Rule, document: PolicyDocument, detectors: Mapping[str, Detect]) -> RuleSpec:
+    is_shadow = "shadow" in (document.spec.mode, rule.mode)
+    content = None
+    if rule.content is not None:
+        content = compile_content(document.metadata.name, rule, detectors, is_shadow=is_shadow)
     return RuleSpec(
         id=rule.id,
-        effect=_EFFECTS[rule.effect],
+        effect=_EFFECTS[rule.effect] if rule.effect is not None else None,
         match=_match(rule.match or Match.model_construct()),
         reason=rule.reason,
         description=rule.description,
-        is_shadow=is_shadow or rule.mode == "shadow",
+        is_shadow=is_shadow,
         when=rule.when or (),
         unless=rule.unless or (),
         approval=None if rule.approval is None else _approval(rule.approval),
+        content=content,
+        phase=Phase(rule.phase),
     )
 
 

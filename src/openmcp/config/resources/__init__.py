@@ -7,6 +7,7 @@ the nouns of the stages, and by the generators of the schema and the reference.
 from openmcp.config.resources.agent import AgentDocument
 from openmcp.config.resources.approvals import ApprovalFlowDocument, ApproverGroupDocument, ReviewChannelDocument
 from openmcp.config.resources.base import API_VERSION, Document
+from openmcp.config.resources.detector import DetectorDocument
 from openmcp.config.resources.gateway import GatewayConfigDocument
 from openmcp.config.resources.identity_source import IdentitySourceDocument
 from openmcp.config.resources.policy import PolicyDocument
@@ -19,6 +20,7 @@ __all__ = [
     "AgentDocument",
     "ApprovalFlowDocument",
     "ApproverGroupDocument",
+    "DetectorDocument",
     "Document",
     "GatewayConfigDocument",
     "IdentitySourceDocument",
@@ -37,6 +39,7 @@ KINDS: dict[str, type[Document]] = {
     "ApproverGroup": ApproverGroupDocument,
     "ApprovalFlow": ApprovalFlowDocument,
     "ReviewChannel": ReviewChannelDocument,
+    "Detector": DetectorDocument,
     "PolicyTest": PolicyTestDocument,
 }
 """Every kind of this version, in the order in which the reference shows them."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from openmcp.config.resources.base import Document, Fields, Items, Label, MatchLabels, Name, SomeItems, Text
-from openmcp.config.values import Duration, Glob, PathText, RegexText
+from openmcp.config.values import Duration, Glob, Keyword, PathText, RegexText, SearchText
 
 Mode = Literal["enforce", "shadow"]
 Globs = Annotated[Items[Glob], Field(min_length=1)]
@@ -133,6 +133,50 @@ class Approval(Fields):
     """How often a yes may be used. Default: as often as its life allows."""
 
 
+class Words(Fields):
+    """Words and phrases to look for."""
+
+    keywords: Annotated[Items[Keyword], Field(min_length=1, max_length=1024)]
+    """Words and phrases, whatever their case, found whole."""
+
+
+class Search(Fields):
+    """A pattern to look for."""
+
+    regex: SearchText
+    """RE2, found anywhere in a text; its first group, where it has one, is what counts."""
+
+
+def _detect_form(value: object) -> str:
+    if isinstance(value, Words) or (isinstance(value, dict) and "keywords" in value):
+        return "@keywords"
+    return "@regex" if isinstance(value, dict | Search) else "@name"
+
+
+Detect = Annotated[
+    Annotated[Name, Tag("@name")] | Annotated[Search, Tag("@regex")] | Annotated[Words, Tag("@keywords")],
+    Discriminator(_detect_form),
+]
+
+
+class Content(Fields):
+    """What is looked for in messages, where, and what is done about it."""
+
+    detect: SomeItems[Detect]
+    """Names of built-in detectors or of `Detector`s; `{regex: …}` and `{keywords: […]}` for what has no name."""
+
+    in_: Annotated[Items[PathText] | None, Field(alias="in")] = None
+    """JSONPaths below the parameters or the result (`$.content[*].text`), with all that is under them. Default: every
+    text, every key and every number of the message."""
+
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """Fewer findings in one message do nothing."""
+
+    action: Literal["block", "redact", "mask", "log"]
+    """`block`: nothing of the message passes. `redact`: `[REDACTED:<detector>]` stands instead. `mask`: the last four
+    characters stay. `log`: it is recorded. Of several findings in one place the strictest action counts."""
+
+
 class Rule(Fields):
     """One rule. Order does not matter: deny beats allow."""
 
@@ -151,8 +195,15 @@ class Rule(Fields):
     unless: Annotated[Items[Condition], Field(min_length=1)] | None = None
     """Conditions in CEL, none of which may be true."""
 
-    effect: Literal["allow", "deny", "require-approval"]
+    phase: Literal["call", "response", "list"] = "call"
+    """Which messages it is about. `call`: what agents send, and what servers ask of agents; `response`: everything
+    towards the agent; `list`: definitions in lists only. The last two are for `content`."""
+
+    effect: Literal["allow", "deny", "require-approval"] | None = None
     """What the rule does: `allow`, `deny`; `require-approval` is not available in this version."""
+
+    content: Content | None = None
+    """What must not pass. A rule has either `effect` or `content`."""
 
     approval: Approval | None = None
     """Whose yes is needed; with `effect: require-approval` only."""
@@ -162,6 +213,14 @@ class Rule(Fields):
 
     mode: Mode | None = None
     """`shadow`: recorded as what it would have done, without effect. Default: the policy's."""
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> Self:
+        if (self.effect is None) == (self.content is None):
+            raise ValueError("a rule does one thing: give either `effect` or `content`")
+        if self.phase != "call" and self.content is None:
+            raise ValueError(f"`phase: {self.phase}` is for rules with `content`; access is decided on calls")
+        return self
 
     @model_validator(mode="after")
     def _approval_fits(self) -> Self:
