@@ -158,4 +158,4 @@ async def test_running_gateway_keeps_a_line_and_a_count(tmp_path: Path) -> None:
     assert line["http"] == {"peer": "127.0.0.1", "listener": "public"}
     assert (line["outcome"]["kind"], line["outcome"]["http"]) == ("malformed", 400)
     counted = [sample for sample in metrics.splitlines() if sample.startswith("openmcp_edge_refusals_total{")]
-    assert counted == ['openmcp_edge_refusals_total{kind="malformed",listener="public"} 1.0']
+    assert counted == ['openmcp_edge_refusals_total{listener="public",kind="malformed"} 1']

@@ -73,7 +73,7 @@ async def test_a_pair_that_does_not_match_is_told_and_metered_and_the_former_one
         await eventually(lambda: "does not belong" in str(node.readiness()[1].get("configurationFault")))
         assert await presented_at(node.addresses["edge"]) == edge.der
         page = await scraped(node)
-        assert 'openmcp_config_reload_total{result="refused",source="file"} 1.0' in page
+        assert 'openmcp_config_reload_total{source="file",result="refused"} 1' in page
 
 
 async def test_how_long_certificates_are_valid_is_in_the_metrics(tmp_path: Path) -> None:

@@ -154,6 +154,10 @@ class Authority:
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         )
+        # As every real CA does (RFC 5280 §4.2.1.1): else two CAs of one name are taken for one another.
+        named = x509.SubjectKeyIdentifier.from_public_key(subject.private.public_key())
+        vouching = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.private.public_key())
+        builder = builder.add_extension(named, critical=False).add_extension(vouching, critical=False)
         if san:
             builder = builder.add_extension(x509.SubjectAlternativeName(san), critical=False)
         for extension, is_critical in extensions:
