@@ -209,7 +209,7 @@ def test_prometheus_scrapes_a_running_gateway_and_loads_the_alerts(
         try:
             found = asked(f"http://{address}", "openmcp_build_info * on (instance) group_left () up")
             assert [one["value"][1] for one in found] == ["1"]
-            assert asked(f"http://{address}", 'ALERTS{alertname="OpenMCPServerDown", server="dead"}')
+            assert asked(f"http://{address}", 'ALERTS{alertname="OpenMCPServerUnreachable", server="dead"}')
         finally:
             process.stop()
 
