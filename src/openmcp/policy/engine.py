@@ -113,14 +113,15 @@ class PolicyEngine:
 
     def _case(self, view: View, method: str, subject: Subject | None, asked: Asked | None) -> Case:
         key: object = (method, subject)
+        is_kept = len(method) <= _LONGEST and (subject is None or len(subject.name) <= _LONGEST)
         if view.reads_tool and asked is not None:
-            # The same name may stand for another definition tomorrow.
+            # The same name may stand for another definition tomorrow; of one without a digest nothing is kept.
             tool = asked.tool()
-            key = (method, subject, tool.digest, tool.pinned)
-        case = view.cases.get(key)
+            key, is_kept = (method, subject, tool.digest, tool.pinned), is_kept and bool(tool.digest)
+        case = view.cases.get(key) if is_kept else None
         if case is None:
             case = view.case(method, subject, _question(view, method, subject, asked))
-            if len(method) <= _LONGEST and (subject is None or len(subject.name) <= _LONGEST):
+            if is_kept:
                 self._keep(view, key, case)
         return case
 

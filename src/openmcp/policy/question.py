@@ -1,25 +1,11 @@
 """One message as conditions see it: its `DecisionInput`, and the engine's scope, made when the first one looks."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from openmcp.language.expressions import Scope
-from openmcp.mcp.message import Json
+from openmcp.model.content import ResponseFacts
 from openmcp.model.facts import DecisionInput
-
-
-class Response(Protocol):
-    """What came back, for conditions about it."""
-
-    @property
-    def result(self) -> Json: ...
-
-    @property
-    def is_error(self) -> bool: ...
-
-    @property
-    def findings(self) -> Mapping[str, int]: ...
 
 
 class Question:
@@ -27,7 +13,7 @@ class Question:
 
     __slots__ = ("_scope", "asked", "response")
 
-    def __init__(self, asked: DecisionInput, response: Response | None = None) -> None:
+    def __init__(self, asked: DecisionInput, response: ResponseFacts | None = None) -> None:
         """`response`: what came back, for conditions about it."""
         self.asked = asked
         self.response = response
@@ -41,7 +27,7 @@ class Question:
         return self._scope
 
 
-def _values(asked: DecisionInput, response: Response | None) -> dict[str, Any]:
+def _values(asked: DecisionInput, response: ResponseFacts | None) -> dict[str, Any]:
     agent, mcp, tool, request, session = asked.agent, asked.mcp, asked.tool, asked.request, asked.session
     values: dict[str, Any] = {
         "agent.id": agent.id,

@@ -1,10 +1,13 @@
 """From what came of each rule to what is decided. Pure functions; used by the engine."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from openmcp.model.content import ContentRule, Phase
+from msgspec import structs
+
+from openmcp.model.content import ContentRule, Phase, ResponseFacts
 from openmcp.model.decision import ApprovalNeeded, Considered, Decision, Effect, Verdict
-from openmcp.policy.conditions import OF_RESPONSES, Settled
+from openmcp.policy.conditions import NO_CONDITIONS, OF_RESPONSES, Settled
 from openmcp.policy.question import Question
 from openmcp.policy.rules import Rule
 from openmcp.policy.view import Case, View, is_default_allow
@@ -114,4 +117,14 @@ def _content(
 def _of_response(rule: Rule, question: Question) -> ContentRule:
     """Return the rule with what it still has to ask when an answer has come."""
     assert rule.content is not None  # the caller has looked
-    return rule.content
+    asked, conditions = question.asked, rule.conditions
+    if conditions is NO_CONDITIONS:
+        return rule.content
+    if "args" not in conditions.reads:
+        # It may be kept for long, and arguments may be large.
+        asked = structs.replace(asked, args={})
+
+    def when(response: ResponseFacts) -> bool:
+        return conditions.settle(Question(asked, response), widens=False).verdict in HOLDS
+
+    return replace(rule.content, when=when)
