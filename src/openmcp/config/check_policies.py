@@ -32,6 +32,9 @@ def rules(inventory: Inventory) -> Iterator[Fault]:
 
 def not_yet(inventory: Inventory) -> Iterator[Fault]:
     """Yield what a rehearsal can do with policies and a running gateway cannot."""
+    for resource in (*inventory.groups, *inventory.flows, *inventory.channels):
+        kind = type(resource.document).__name__.removesuffix("Document")
+        yield resource.fault(f"`{kind}` is not available in this version: {later.APPROVAL}", "kind")
     for placed in inventory.policies:
         for index, rule in enumerate(placed.document.spec.rules):
             if rule.effect == "require-approval":

@@ -74,3 +74,16 @@ def test_a_kind_that_is_not_built_yet_is_refused_with_a_reason(tmp_path: Path, m
     (fault,) = faults(path)
     assert fault[0] == "g.yaml:2:7"
     assert "`Weather` is not available in this version: " in fault[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("ApproverGroup", "{members: [carol@example.com]}"),
+        ("ApprovalFlow", "{approvers: {anyOf: [{group: leads}]}}"),
+        ("ReviewChannel", "{email: {smtp: {host: mail.example.com}, from: a@example.com, to: [b@example.com]}}"),
+    ],
+)
+def test_a_gateway_does_not_read_past_what_it_would_ask_people_with(tmp_path: Path, kind: str, spec: str) -> None:
+    path = write(tmp_path, f"{HEAD}kind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n")
+    assert any(f"`{kind}` is not available in this version: " in text for _, text in faults(path))
