@@ -103,13 +103,13 @@ class Runtime:
         self.catalogues = Catalogues(self.prober.read, clock, compare=self.pinboard.compare)
         self._guard = Guard(self.pinboard, self.catalogues)
         self._metrics = metrics
-        self._clock = clock
         self.sessions = Sessions(store, keyring, clock)
         self._passage = Passage(Seals(keyring, clock), store)
         self._affinity = Affinity(self.sessions, self._passage.seals)
         self._streams = Streams()
         self.recorder = Recorder(writer=writer, hashing=keyring.digest)
-        self.recorder.redact_with(_redactor(snapshot))
+        self._redactor = _redactor(snapshot)
+        self.recorder.redact_with(self._redactor)
         self.recorder.observe(Meter(metrics, lambda server, subject: subject in self.catalogues.of(server).definitions))
         self._lasting = Lasting(clock)
         if tracer is not None:
@@ -158,7 +158,8 @@ class Runtime:
         For seconds at most: what is not known then is refused until it is.
         """
         await asyncio.gather(self._discovery.first(self._configured.servers), self._lasting.arrived(_FIRST_WORD_S))
-        self._take(self._configured)
+        if self._discovered(self._configured) != self.snapshot:
+            self._take(self._configured)
 
     def sessions_by_server(self) -> dict[str, int]:
         """Return how many living sessions each server has here. May be called from any thread."""
@@ -252,7 +253,7 @@ class Runtime:
         return definition.output_schema or None if definition is not None else None
 
     def _approvals(self, snapshot: Snapshot) -> Approvals:
-        draft = Draft(redactor=_redactor(snapshot), clock=self._clock, environment=snapshot.gateway.name)
+        draft = Draft(redactor=self._redactor, clock=self._clock, environment=snapshot.gateway.name)
         flows = compile_flows(snapshot.flows, snapshot.groups)
         return Approvals(flows, desk=self.desk, draft=draft, holds=self._holds)
 
