@@ -234,13 +234,6 @@ async def test_an_agent_of_a_hashing_server_always_begins_at_the_same_replica() 
             assert await opened_at(site, site.agent()) is first
 
 
-async def test_agents_of_a_hashing_server_are_spread() -> None:
-    names = tuple(f"bot-{number}" for number in range(24))
-    async with site_of(allow(), replicas=3, setting=keeping(AffinityMode.HASH, agents=names)) as site:
-        homes = [await opened_at(site, site.agent(name=name)) for name in names]
-        assert all(3 <= homes.count(replica) <= 15 for replica in site.replicas)
-
-
 @pytest.mark.parametrize("mode", SEALED)
 async def test_another_gateway_with_the_same_keys_serves_it_without_a_common_store(mode: AffinityMode) -> None:
     async with two_sites(mode) as (one, two):

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from openmcp.errors import UnknownSession
-from openmcp.model.server import Balance, Health, Replica, Server
+from openmcp.model.server import Affinity, AffinityMode, Balance, Health, Replica, Server
 from openmcp.routing.balancer import Balancer
 from openmcp.routing.health import HealthBook
 from tests.unit.routing.made import REPLICAS, Clock, server
@@ -23,6 +23,9 @@ class Balanced:
 
     def order(self, bound_to: str | None = None) -> list[Replica]:
         return list(self._balancer.candidates(self.server, bound_to, holder="bot"))
+
+    def candidates(self, server: Server, holder: str) -> tuple[Replica, ...]:
+        return self._balancer.candidates(server, None, holder=holder)
 
     def fails(self, *replicas: Replica) -> None:
         for replica in replicas:
@@ -70,3 +73,21 @@ def test_a_bound_exchange_is_never_moved() -> None:
     balanced = Balanced(Balance.ROUND_ROBIN)
     with pytest.raises(UnknownSession):
         balanced.order("http://127.0.0.1:4/mcp")
+
+
+def test_a_hashing_server_spreads_agents_and_moves_only_those_whose_replica_is_lost() -> None:
+    balanced = Balanced(Balance.RANDOM)
+    hashing = server(affinity=Affinity(mode=AffinityMode.HASH))
+    agents = [f"bot-{number}" for number in range(300)]
+
+    def homes() -> dict[str, str]:
+        return {agent: balanced.candidates(hashing, agent)[0].url for agent in agents}
+
+    before = homes()
+    assert before == homes()
+    # The addresses are the same in every run, and so is the outcome.
+    assert all(80 <= count <= 120 for count in Counter(before.values()).values())
+    balanced.fails(REPLICAS[0])
+    after = homes()
+    assert REPLICAS[0].url not in after.values()
+    assert all(after[agent] == home for agent, home in before.items() if home != REPLICAS[0].url)
